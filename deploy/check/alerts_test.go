@@ -1,0 +1,130 @@
+package check
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/promql/promqltest"
+)
+
+const (
+	booked   = `http_requests_total{job="scheduling",method="POST",route="/v1/appointments",status="201"} `
+	failed   = `http_requests_total{job="scheduling",method="POST",route="/v1/appointments",status="500"} `
+	bookings = `http_request_duration_seconds_count{job="scheduling",method="POST",route="/v1/appointments",class="2xx"} `
+	quick    = `http_request_duration_seconds_bucket{job="scheduling",method="POST",route="/v1/appointments",class="2xx",le="0.3"} `
+	told     = `notifier_event_to_accepted_seconds_count{recipient="doctor"} `
+	toldSoon = `notifier_event_to_accepted_seconds_bucket{recipient="doctor",le="30"} `
+	refused  = `notifier_send_outcomes_total{recipient="doctor",class="failed"} `
+	always1  = `1x600`
+	always0  = `0x600`
+	lookedAt = 10 * time.Hour // when the alerts are looked at; a step is a minute
+)
+
+// Each alert fires on what it is for, and not a little below it. After ten hours, each step a minute.
+var alertCases = map[string]struct{ fires, quiet []string }{
+	"BookingErrors": {
+		[]string{booked + "0+98x600", failed + "0+2x600"},    // 2 % > 14.4 × 0.1 %
+		[]string{booked + "0+9996x600", failed + "0+4x600"}}, // 0.04 %
+	"BookingErrorsLingering": {
+		[]string{booked + "0+998x600", failed + "0+2x600"},   // 0.2 %
+		[]string{booked + "0+9996x600", failed + "0+4x600"}}, // within the objective
+	"BookingSlow":              {[]string{bookings + "0+100x600", quick + "0+80x600"}, []string{bookings + "0+100x600", quick + "0+99.5x600"}},
+	"BookingSlowLingering":     {[]string{bookings + "0+100x600", quick + "0+98x600"}, []string{bookings + "0+100x600", quick + "0+99.5x600"}},
+	"DoctorsToldLate":          {[]string{told + "0+80x600", toldSoon + "0+80x600", refused + "0+20x600"}, []string{told + "0+100x600", toldSoon + "0+99.5x600", refused + "0x600"}},
+	"DoctorsToldLateLingering": {[]string{told + "0+100x600", toldSoon + "0+98x600", refused + "0x600"}, []string{told + "0+100x600", toldSoon + "0+99.5x600", refused + "0x600"}},
+	"ServiceDown": {
+		[]string{`up{job="users"} 1x600`, `up{job="scheduling"} 1x600`},
+		[]string{`up{job="users"} 1x600`, `up{job="scheduling"} 1x600`, `up{job="notifier"} 1x600`, `up{job="other"} 0x600`}},
+	"RequestsFailing": {
+		[]string{`http_requests_total{job="users",status="200"} 0+90x600`, `http_requests_total{job="users",status="503"} 0+10x600`},
+		[]string{`http_requests_total{job="users",status="200"} 0+99x600`, `http_requests_total{job="users",status="503"} 0+1x600`}},
+	"PoolExhausted": {
+		[]string{`db_pool_canceled_acquires_total 0+1x600`, `db_pool_acquired_connections 1x600`, `db_pool_max_connections 16x600`},
+		[]string{`db_pool_canceled_acquires_total 7x600`, `db_pool_acquired_connections 14x600`, `db_pool_max_connections 16x600`}},
+	"BackgroundTaskFailing": {[]string{`scheduling_worker_failed_total{task="expire-holds"} 0+1x600`}, []string{`scheduling_worker_failed_total{task="expire-holds"} 3x600`}},
+	"EventsNotLeaving":      {[]string{`outbox_lag_seconds{job="users"} 61x600`}, []string{`outbox_lag_seconds{job="users"} 59x600`}},
+	"OutboxWithoutLeader": {
+		[]string{`outbox_leader{job="users",instance="a"} 0x600`, `outbox_leader{job="users",instance="b"} 0x600`},
+		[]string{`outbox_leader{job="users",instance="a"} 0x600`, `outbox_leader{job="users",instance="b"} 1x600`}},
+	"EventQuarantined": {[]string{`outbox_quarantined_rows{job="users"} ` + always1}, []string{`outbox_quarantined_rows{job="users"} ` + always0}},
+	"BusDisconnected":  {[]string{`bus_connected ` + always0}, []string{`bus_connected ` + always1}},
+	"ConsumerBehind":   {[]string{`bus_lag_messages{durable="d",stream="S"} 1001x600`}, []string{`bus_lag_messages{durable="d",stream="S"} 1000x600`}},
+	"MessageDeadLettered": {
+		[]string{`bus_messages_total{durable="d",stream="S",outcome="dead_lettered"} 0x594 1x6`},
+		[]string{`bus_messages_total{durable="d",stream="S",outcome="dead_lettered"} 1x600`, `bus_messages_total{durable="d",stream="S",outcome="failed"} 0+1x600`}},
+	"EmailsNotLeaving": {[]string{`notifier_oldest_due_seconds 121x600`}, []string{`notifier_oldest_due_seconds 60x600`}},
+	"SendingPaused":    {[]string{`notifier_circuit_open ` + always1}, []string{`notifier_circuit_open ` + always0}},
+	"EmailsFailing":    {[]string{refused + "0+1x600"}, []string{refused + "5x600"}},
+	"EmailsInDoubt":    {[]string{`notifier_deliveries_in_doubt 21x600`}, []string{`notifier_deliveries_in_doubt 20x600`}},
+	"BouncesHigh": {
+		[]string{`notifier_feedback_total{kind="send"} 0+100x600`, `notifier_feedback_total{kind="bounce"} 0+5x600`},
+		[]string{`notifier_feedback_total{kind="send"} 0+0.1x600`, `notifier_feedback_total{kind="bounce"} 0+0.1x600`}}, // too few to tell
+	"FeedbackFailing": {[]string{`notifier_feedback_failures_total 0+1x600`}, []string{`notifier_feedback_failures_total 9x600`}},
+}
+
+func TestAlerts_FireOnWhatTheyAreFor(t *testing.T) {
+	engine := promqltest.NewTestEngine(t, false, 5*time.Minute, 1_000_000)
+	byName := recorded(t)
+	tested := 0
+	for _, r := range rules(t) {
+		if r.Alert == "" {
+			continue
+		}
+		c, ok := alertCases[r.Alert]
+		if !ok {
+			t.Errorf("%s has no case", r.Alert)
+			continue
+		}
+		tested++
+		expr := expand(t, r.Expr, byName)
+		for name, series := range map[string][]string{"fires": c.fires, "quiet": c.quiet} {
+			load := "load 1m\n"
+			for _, s := range series {
+				load += "  " + s + "\n"
+			}
+			storage := promqltest.LoadedStorage(t, load)
+			query, err := engine.NewInstantQuery(t.Context(), storage, nil, expr, time.Unix(0, 0).Add(lookedAt))
+			if err != nil {
+				t.Fatalf("%s: %v", r.Alert, err)
+			}
+			result := query.Exec(t.Context())
+			if result.Err != nil {
+				t.Fatalf("%s: %v", r.Alert, result.Err)
+			}
+			vector, err := result.Vector()
+			if err != nil {
+				t.Fatalf("%s: %v", r.Alert, err)
+			}
+			if fires := len(vector) > 0; fires != (name == "fires") {
+				t.Errorf("%s, %s: got %v", r.Alert, name, vector)
+			}
+			query.Close()
+		}
+	}
+	if tested != len(alertCases) {
+		t.Errorf("%d cases, %d alerts", len(alertCases), tested)
+	}
+}
+
+// expand puts the expressions of recording rules in the place of their names.
+func expand(t *testing.T, expression string, byName map[string]string) string {
+	t.Helper()
+	expr, err := promql.ParseExpr(expression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []*parser.VectorSelector
+	parser.Inspect(expr, func(n parser.Node, _ []parser.Node) error {
+		if s, ok := n.(*parser.VectorSelector); ok && byName[s.Name] != "" {
+			found = append(found, s)
+		}
+		return nil
+	})
+	slices.SortFunc(found, func(a, b *parser.VectorSelector) int { return int(b.PosRange.Start - a.PosRange.Start) })
+	for _, s := range found {
+		expression = expression[:s.PosRange.Start] + "(" + byName[s.Name] + ")" + expression[s.PosRange.End:]
+	}
+	return expression
+}

@@ -1,0 +1,14 @@
+# Sourced by the scripts beside it: opens an environment's state. STATE_BUCKET is bootstrap's; TFVARS, if set, is the
+# content of terraform.tfvars (docs: README.md, "Settings").
+set -euo pipefail
+export TF_INPUT=0 TF_IN_AUTOMATION=1
+
+open_environment() {
+	cd "$(dirname "${BASH_SOURCE[0]}")/environments/$1"
+	: "${STATE_BUCKET:?the bucket that bootstrap made}"
+	[ -z "${TFVARS:-}" ] || printf '%s\n' "$TFVARS" >terraform.tfvars
+	terraform init -backend-config="bucket=$STATE_BUCKET" >/dev/null
+}
+
+# output reads what an earlier apply left; nothing, before the first one.
+output() { terraform output -raw "$1" 2>/dev/null || true; }

@@ -1,0 +1,155 @@
+package mail
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/sesv2"
+	"github.com/aws/aws-sdk-go-v2/service/sesv2/types"
+	"github.com/aws/smithy-go"
+
+	"github.com/healthmed/healthmed/services/notifier/internal/notice"
+)
+
+// SES sends through Amazon SES v2. The SDK never retries: SendEmail has no idempotency token, so a retry after a
+// time-out could send twice. What happens after each outcome is decided by the caller.
+type SES struct {
+	client           *sesv2.Client
+	configurationSet string
+	timeout          time.Duration
+}
+
+// NewSES makes a client. endpoint overrides the one that the SDK finds (AWS_ENDPOINT_URL_SESV2, or the region's);
+// configurationSet may be empty; timeout bounds one call; conns is how many calls are made at once.
+func NewSES(cfg aws.Config, endpoint, configurationSet string, timeout time.Duration, conns int) *SES {
+	client := sesv2.NewFromConfig(cfg, func(o *sesv2.Options) {
+		o.Retryer = aws.NopRetryer{}
+		if endpoint != "" {
+			o.BaseEndpoint = aws.String(endpoint)
+		}
+		o.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+			t.MaxIdleConns, t.MaxIdleConnsPerHost, t.MaxConnsPerHost = conns, conns, 0
+		})
+	})
+	return &SES{client: client, configurationSet: configurationSet, timeout: timeout}
+}
+
+// Quota is the account's maximum rate of messages a second, as GetAccount tells it.
+func (s *SES) Quota(ctx context.Context) (float64, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	out, err := s.client.GetAccount(ctx, &sesv2.GetAccountInput{})
+	if err != nil {
+		return 0, err
+	}
+	if out.SendQuota == nil || out.SendQuota.MaxSendRate <= 0 {
+		return 0, errors.New("the account tells no maximum send rate")
+	}
+	return out.SendQuota.MaxSendRate, nil
+}
+
+// Send makes one attempt.
+func (s *SES) Send(ctx context.Context, e Envelope) notice.Outcome {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	var wrote atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { wrote.Store(true) }})
+	input := &sesv2.SendEmailInput{
+		FromEmailAddress: aws.String(e.From),
+		Destination:      &types.Destination{ToAddresses: []string{e.To}},
+		Content:          &types.EmailContent{Raw: &types.RawMessage{Data: e.Raw}},
+		EmailTags: []types.MessageTag{
+			{Name: aws.String(TagDelivery), Value: aws.String(e.DeliveryID.String())},
+			{Name: aws.String("event_id"), Value: aws.String(e.EventID.String())},
+			{Name: aws.String("template"), Value: aws.String(string(e.Template))},
+		},
+	}
+	if s.configurationSet != "" {
+		input.ConfigurationSetName = aws.String(s.configurationSet)
+	}
+	out, err := s.client.SendEmail(ctx, input)
+	if err != nil {
+		return classify(err, wrote.Load())
+	}
+	return notice.Outcome{Class: notice.Accepted, MessageID: aws.ToString(out.MessageId)}
+}
+
+// TagDelivery is the message tag by which feedback finds its delivery.
+const TagDelivery = "delivery_id"
+
+// classify says what an error of SendEmail means. wrote tells whether any of the request left this machine. The codes
+// are those of https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html and
+// https://docs.aws.amazon.com/ses/latest/APIReference-V2/CommonErrors.html.
+func classify(err error, wrote bool) notice.Outcome {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		if class, ok := classOf(api.ErrorCode()); ok {
+			// LimitExceeded is the day's quota: no second's matter.
+			throttled := class == notice.Retryable && api.ErrorCode() != "LimitExceededException"
+			return notice.Outcome{Class: class, Reason: api.ErrorCode(), Throttled: throttled}
+		}
+	}
+	var answer *awshttp.ResponseError
+	if errors.As(err, &answer) && answer.HTTPStatusCode() > 0 {
+		code := "http_" + http.StatusText(answer.HTTPStatusCode())
+		if api != nil && knownText(api.ErrorCode()) {
+			code = api.ErrorCode()
+		}
+		switch status := answer.HTTPStatusCode(); {
+		case status == http.StatusTooManyRequests:
+			return notice.Outcome{Class: notice.Retryable, Reason: code, Throttled: true}
+		case status == http.StatusUnauthorized, status == http.StatusForbidden:
+			return notice.Outcome{Class: notice.CircuitOpen, Reason: code}
+		case status >= 400 && status < 500:
+			return notice.Outcome{Class: notice.Rejected, Reason: code}
+		case status >= 500:
+			return notice.Outcome{Class: notice.InDoubt, Reason: code}
+		}
+	}
+	switch {
+	case !wrote && errors.Is(err, context.DeadlineExceeded):
+		return notice.Outcome{Class: notice.Retryable, Reason: "connect_timeout"}
+	case !wrote:
+		return notice.Outcome{Class: notice.Retryable, Reason: "not_connected"}
+	case errors.Is(err, context.DeadlineExceeded):
+		return notice.Outcome{Class: notice.InDoubt, Reason: "timeout"}
+	}
+	return notice.Outcome{Class: notice.InDoubt, Reason: "connection_lost"}
+}
+
+// classOf maps SES's error codes.
+func classOf(code string) (notice.Class, bool) {
+	switch code {
+	case "TooManyRequestsException", "LimitExceededException", "ThrottlingException", "Throttling", "RequestThrottled":
+		return notice.Retryable, true
+	case "MessageRejected", "BadRequestException", "MailFromDomainNotVerifiedException":
+		return notice.Rejected, true
+	case "AccountSuspendedException", "SendingPausedException",
+		"NotFoundException", // the configuration set or the identity, which all messages share
+		"AccessDeniedException", "UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException",
+		"SignatureDoesNotMatch", "IncompleteSignature", "ExpiredToken", "ExpiredTokenException", "OptInRequired":
+		return notice.CircuitOpen, true
+	case "InternalServiceErrorException", "InternalFailure", "ServiceUnavailable":
+		return notice.InDoubt, true
+	}
+	return 0, false
+}
+
+// knownText keeps free text out of what is stored: an error code is letters and digits.
+func knownText(code string) bool {
+	if code == "" || len(code) > 60 {
+		return false
+	}
+	for _, r := range code {
+		if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') {
+			return false
+		}
+	}
+	return true
+}

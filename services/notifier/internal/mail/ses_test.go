@@ -1,0 +1,87 @@
+package mail_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/google/uuid"
+
+	"github.com/healthmed/healthmed/pkg/sestest"
+	"github.com/healthmed/healthmed/services/notifier/internal/mail"
+	"github.com/healthmed/healthmed/services/notifier/internal/notice"
+)
+
+// Each answer of SES, through the real client, and what follows from it.
+func TestSES_EveryAnswerHasItsClass(t *testing.T) {
+	ses := sestest.New(t)
+	timeout := 200 * time.Millisecond
+	for _, tt := range []struct {
+		name      string
+		fault     sestest.Fault
+		class     notice.Class
+		reason    string
+		throttled bool
+	}{
+		{"accepted", sestest.Fault{}, notice.Accepted, "", false},
+		{"too many requests", sestest.Fault{Status: 429, Code: "TooManyRequestsException"}, notice.Retryable, "TooManyRequestsException", true},
+		{"throttled by the API", sestest.Fault{Status: 400, Code: "ThrottlingException"}, notice.Retryable, "ThrottlingException", true},
+		{"the day's quota", sestest.Fault{Status: 400, Code: "LimitExceededException"}, notice.Retryable, "LimitExceededException", false},
+		{"429 of something between", sestest.Fault{Status: 429, Code: "Slow down, <you>"}, notice.Retryable, "http_Too Many Requests", true},
+		{"rejected", sestest.Fault{Status: 400, Code: "MessageRejected"}, notice.Rejected, "MessageRejected", false},
+		{"bad request", sestest.Fault{Status: 400, Code: "BadRequestException"}, notice.Rejected, "BadRequestException", false},
+		{"domain not verified", sestest.Fault{Status: 400, Code: "MailFromDomainNotVerifiedException"}, notice.Rejected, "MailFromDomainNotVerifiedException", false},
+		{"an unknown 4xx", sestest.Fault{Status: 400, Code: "NewException"}, notice.Rejected, "NewException", false},
+		{"sending paused", sestest.Fault{Status: 400, Code: "SendingPausedException"}, notice.CircuitOpen, "SendingPausedException", false},
+		{"account suspended", sestest.Fault{Status: 400, Code: "AccountSuspendedException"}, notice.CircuitOpen, "AccountSuspendedException", false},
+		{"no right to send", sestest.Fault{Status: 403, Code: "AccessDeniedException"}, notice.CircuitOpen, "AccessDeniedException", false},
+		{"credentials ran out", sestest.Fault{Status: 403, Code: "ExpiredTokenException"}, notice.CircuitOpen, "ExpiredTokenException", false},
+		{"an unknown 403", sestest.Fault{Status: 403, Code: "NewException"}, notice.CircuitOpen, "NewException", false},
+		{"configuration set or identity gone", sestest.Fault{Status: 404, Code: "NotFoundException"}, notice.CircuitOpen, "NotFoundException", false},
+		{"internal error", sestest.Fault{Status: 500, Code: "InternalServiceErrorException"}, notice.InDoubt, "InternalServiceErrorException", false},
+		{"unavailable", sestest.Fault{Status: 503, Code: "ServiceUnavailable"}, notice.InDoubt, "ServiceUnavailable", false},
+		{"a gateway's 502", sestest.Fault{Status: 502, Code: ""}, notice.InDoubt, "UnknownError", false},
+		{"accepted, then cut", sestest.Fault{Accept: true, Cut: true}, notice.InDoubt, "connection_lost", false},
+		{"cut", sestest.Fault{Cut: true}, notice.InDoubt, "connection_lost", false},
+		{"hangs", sestest.Fault{Hang: true}, notice.InDoubt, "timeout", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			calls := ses.Calls()
+			ses.SetFault(func(*http.Request) sestest.Fault { return tt.fault })
+			limit := 20 * time.Second
+			if tt.fault.Hang {
+				limit = timeout
+			}
+			wantOutcome(t, send(t.Context(), ses.URL, limit), tt.class, tt.reason, tt.throttled)
+			if n := ses.Calls() - calls; n != 1 {
+				t.Errorf("%d calls for one attempt", n)
+			}
+		})
+	}
+	t.Run("nobody listens", func(t *testing.T) {
+		wantOutcome(t, send(t.Context(), "http://127.0.0.1:1", 20*time.Second), notice.Retryable, "not_connected", false)
+	})
+}
+
+func wantOutcome(t *testing.T, got notice.Outcome, class notice.Class, reason string, throttled bool) {
+	t.Helper()
+	if got.Class != class || got.Reason != reason || got.Throttled != throttled {
+		t.Errorf("%s, reason %q, throttled %t; want %s, %q, %t", got.Class, got.Reason, got.Throttled, class, reason, throttled)
+	}
+	if (got.MessageID != "") != (class == notice.Accepted) {
+		t.Errorf("message id %q", got.MessageID)
+	}
+}
+
+// send makes one attempt with a client of its own.
+func send(ctx context.Context, endpoint string, timeout time.Duration) notice.Outcome {
+	cfg := aws.Config{Region: "sa-east-1", Credentials: credentials.NewStaticCredentialsProvider("local", "local", "")}
+	raw := "From: agenda@healthmed.example\r\nTo: maria@example.com\r\nSubject: Test\r\n\r\nTest\r\n"
+	return mail.NewSES(cfg, endpoint, "", timeout, 1).Send(ctx, mail.Envelope{
+		DeliveryID: uuid.New(), EventID: uuid.New(), Template: notice.DoctorBooked,
+		From: "agenda@healthmed.example", To: "maria@example.com", Raw: []byte(raw),
+	})
+}

@@ -1,0 +1,94 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/aws/smithy-go"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/healthmed/healthmed/services/notifier/internal/notice"
+	"github.com/healthmed/healthmed/services/notifier/internal/postgres"
+)
+
+type metrics struct {
+	outcomes, skipped                     *prometheus.CounterVec
+	lost, resent, gaveUp                  prometheus.Counter
+	latency                               *prometheus.HistogramVec
+	due, oldest, waiting, inDoubt, failed prometheus.Gauge
+	suppressed, circuitOpen, rate         prometheus.Gauge
+}
+
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "notifier_" + name, Help: help})
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "notifier_" + name, Help: help})
+	}
+	m := &metrics{
+		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "notifier_send_outcomes_total", Help: "Attempts by class (accepted, retry, failed, circuit_open, unknown) and recipient (doctor, patient, account)."},
+			[]string{"class", "recipient"}),
+		skipped: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "notifier_skipped_total", Help: "Deliveries not sent or put off, by reason."}, []string{"reason"}),
+		lost:   counter("leases_lost_total", "Leases that ended without a result: a worker died or could not record."),
+		resent: counter("in_doubt_resent_total", "In-doubt attempts sent again: possible duplicates."),
+		gaveUp: counter("in_doubt_failed_total", "In-doubt deliveries given up."),
+		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "notifier_event_to_accepted_seconds", Help: "From the event (or the planned time) to acceptance by the mail service.",
+			Buckets: []float64{.01, .02, .05, .1, .2, .5, 1, 2, 5, 15, 30, 60, 300, 900, 3600, 21600}}, []string{"recipient"}),
+		due:         gauge("deliveries_due", "Deliveries that are due."),
+		oldest:      gauge("oldest_due_seconds", "How long the oldest due delivery has been due."),
+		waiting:     gauge("deliveries_waiting", "Deliveries waiting for a person to become known."),
+		inDoubt:     gauge("deliveries_in_doubt", "Deliveries whose last attempt is in doubt."),
+		failed:      gauge("deliveries_failed", "Deliveries that have failed."),
+		suppressed:  gauge("addresses_suppressed", "Addresses not written to after a hard bounce or a complaint."),
+		circuitOpen: gauge("circuit_open", "1 while sending is paused because the mail service takes nothing."),
+		rate:        gauge("send_rate_limit", "This replica's share of the account's rate, messages a second."),
+	}
+	for _, who := range []string{"doctor", "patient", "account"} { // zeros, so that the first failure is an increase
+		m.latency.WithLabelValues(who)
+		m.outcomes.WithLabelValues(notice.Rejected.String(), who)
+	}
+	if reg == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.outcomes, m.skipped, m.lost, m.resent, m.gaveUp, m.latency, m.due, m.oldest,
+		m.waiting, m.inDoubt, m.failed, m.suppressed, m.circuitOpen, m.rate} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) measure(g postgres.Gauges, open bool, rate float64) {
+	m.due.Set(float64(g.Due))
+	m.oldest.Set(g.Oldest.Seconds())
+	m.waiting.Set(float64(g.Waiting))
+	m.inDoubt.Set(float64(g.InDoubt))
+	m.failed.Set(float64(g.Failed))
+	m.suppressed.Set(float64(g.Suppressed))
+	m.rate.Set(rate)
+	m.circuitOpen.Set(0)
+	if open {
+		m.circuitOpen.Set(1)
+	}
+}
+
+// recipient is whom a message is for, as its template's name begins.
+func recipient(t notice.Template) string {
+	who, _, _ := strings.Cut(string(t), "_")
+	return who
+}
+
+// errorKind is an error's code or type: what a log may say of it.
+func errorKind(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode()
+	}
+	return fmt.Sprintf("%T", err)
+}

@@ -1,0 +1,126 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/healthmed/healthmed/services/scheduling/internal/booking"
+)
+
+// Transition is a change that somebody asks of an appointment.
+type Transition struct {
+	ID        uuid.UUID
+	By        booking.Actor
+	IfVersion int64 // 0: whatever it is
+	// Decide lets the domain make the change. schedule is nil when the doctor has none.
+	Decide func(a booking.Appointment, schedule *booking.Schedule, now time.Time) (booking.Change, error)
+}
+
+// Change makes a transition: appointment, history, event, freed time and answer in one transaction. Who may not read
+// the appointment is told that it doesn't exist.
+func (s *Store) Change(ctx context.Context, t Transition, req Request, render Render[booking.Appointment]) (Answer, error) {
+	a, err := s.transition(ctx, t, req, render, lockAppointment)
+	return s.concluded(ctx, req, a, err)
+}
+
+// Reschedule is Change for a move. Movers of the same doctor or patient go one after another, in an order that
+// cannot deadlock: contended updates under exclusion constraints stall each other otherwise. The constraints decide.
+func (s *Store) Reschedule(ctx context.Context, t Transition, req Request, render Render[booking.Appointment]) (Answer, error) {
+	lock := func(ctx context.Context, tx pgx.Tx, id uuid.UUID) (booking.Appointment, error) {
+		a, err := loadAppointment(ctx, tx, id)
+		if err != nil {
+			return a, err
+		}
+		locks := []uuid.UUID{a.DoctorID, a.PatientID}
+		slices.SortFunc(locks, func(x, y uuid.UUID) int { return bytes.Compare(x[:], y[:]) })
+		for _, person := range locks {
+			if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, lockOf(person)); err != nil {
+				return a, err
+			}
+		}
+		return lockAppointment(ctx, tx, id)
+	}
+	a, err := s.transition(ctx, t, req, render, lock)
+	return s.concluded(ctx, req, a, err)
+}
+
+func (s *Store) transition(ctx context.Context, t Transition, req Request, render Render[booking.Appointment],
+	lock func(context.Context, pgx.Tx, uuid.UUID) (booking.Appointment, error)) (answer Answer, err error) {
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		stored, found, err := req.enter(ctx, tx)
+		if err != nil || found {
+			answer = stored
+			return err
+		}
+		a, err := lock(ctx, tx, t.ID)
+		if errors.Is(err, pgx.ErrNoRows) || err == nil && !a.MayRead(t.By) {
+			return booking.ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		if t.IfVersion != 0 && t.IfVersion != a.Version {
+			return booking.ErrStale
+		}
+		schedule, err := s.loadSchedule(ctx, tx, a.DoctorID)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return err
+		}
+		change, err := t.Decide(a, schedule, s.clock())
+		if err != nil {
+			return err
+		}
+		if answer, err = render(change.Appointment); err != nil {
+			return err
+		}
+		return s.save(ctx, tx, change, req, answer)
+	})
+	if err != nil {
+		return Answer{}, conflict(err)
+	}
+	s.committed()
+	s.freed()
+	return answer, nil
+}
+
+// save writes a change of an existing appointment.
+func (s *Store) save(ctx context.Context, tx pgx.Tx, c booking.Change, req Request, answer Answer) error {
+	b := &pgx.Batch{}
+	if c.Action == booking.ActionRescheduled {
+		queueRemoveExpired(b, c.DoctorID, c.PatientID, c.Slot, c.BlockedUntil, c.UpdatedAt)
+	}
+	if err := queueChange(ctx, b, c, req, answer); err != nil {
+		return err
+	}
+	if slot, frees := c.Frees(); frees && slot.EndsAt.After(c.UpdatedAt) {
+		queueFreed(b, c.DoctorID, slot.StartsAt, slot.EndsAt, c.UpdatedAt)
+		queueDoctorChange(b, c.DoctorID)
+	}
+	return send(ctx, tx, b)
+}
+
+const updateAppointment = `
+UPDATE appointments SET status = $2, starts_at = $3, ends_at = $4, blocked_until = $5, time_zone = $6, version = $7,
+    expires_at = $8, updated_at = $9, reason = $10, waitlist_id = NULL
+WHERE id = $1 AND version = $7 - 1`
+
+const insertHistory = `
+INSERT INTO appointment_history (appointment_id, version, action, status, actor_role, actor_id, note, starts_at,
+    ends_at, at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
+
+// queueChange adds appointment, history, event and answer to the batch.
+func queueChange(ctx context.Context, b *pgx.Batch, c booking.Change, req Request, answer Answer) error {
+	b.Queue(updateAppointment, c.ID, string(c.Status), c.Slot.StartsAt, c.Slot.EndsAt, c.BlockedUntil, c.TimeZone,
+		c.Version, null(c.ExpiresAt), c.UpdatedAt, null(c.Reason))
+	b.Queue(insertHistory, c.ID, c.Version, string(c.Action), string(c.Status), string(c.By.Role), c.By.ID,
+		null(c.Note), c.Slot.StartsAt, c.Slot.EndsAt, c.UpdatedAt)
+	req.queue(b, answer, c.UpdatedAt)
+	return queueEvent(ctx, b, c.Event(), c.Version)
+}
