@@ -230,26 +230,23 @@ func (l *leader) wait(ctx context.Context, connected bool) {
 	}
 }
 
-// finish publishes what was committed until now, waits a little for answers that are due and marks their rows.
+// finish publishes what was committed until now, as long as stopTimeout allows, and marks what was answered. One look
+// is not enough: what follows a message in flight in its aggregate can only be read once that one is answered.
 func (l *leader) finish(ctx context.Context) error {
-	limit := l.cfg.Batch
-	if !l.cfg.JS.Conn().IsConnected() {
-		limit = 0
-	}
-	rows, err := l.settle(ctx, limit)
-	if err != nil {
-		return err
-	}
 	due, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
-	l.pub.publish(due, rows)
-	for len(l.pub.inFlight) > 0 && due.Err() == nil {
-		select {
-		case <-due.Done():
-		case a := <-l.pub.answers:
-			l.pub.settle(ctx, a)
+	for {
+		limit := l.cfg.Batch
+		if !l.cfg.JS.Conn().IsConnected() || due.Err() != nil {
+			limit = 0
 		}
+		rows, err := l.settle(ctx, limit)
+		if err != nil {
+			return err
+		}
+		if due.Err() != nil || len(rows) == 0 && len(l.pub.inFlight) == 0 {
+			return nil
+		}
+		l.pub.publish(due, rows)
 	}
-	_, err = l.settle(ctx, 0)
-	return err
 }

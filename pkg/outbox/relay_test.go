@@ -193,8 +193,19 @@ func TestRelay_PublishesBeforeItStops(t *testing.T) {
 	relay, stop := run(t, cfg)
 	add(t, pool, thing(uuid.New(), 1))
 	eventually(t, "published, and waiting for a nudge", func() bool { relay.Nudge(); return drained(t, pool)() })
-	last := uuid.New()
-	add(t, pool, thing(last, 1), thing(last, 2))
+	chain := make([]outbox.Raw, 50) // each waits for the one before it
+	for i, id := 0, uuid.New(); i < len(chain); i++ {
+		chain[i] = thing(id, int64(i+1))
+	}
+	sub, err := cfg.JS.Conn().SubscribeSync(chain[0].Subject)
+	if err != nil {
+		t.Fatal(err)
+	}
+	add(t, pool, chain...)
+	relay.Nudge()
+	if _, err := sub.NextMsg(patient); err != nil { // and so it is stopped with one of them in flight
+		t.Fatal(err)
+	}
 	stop()
 	if left := count(t, pool, "published_at IS NULL"); left > 0 {
 		t.Errorf("%d events are not published", left)
