@@ -140,7 +140,7 @@ func newRawRow(ctx context.Context, m Raw) (Row, error) {
 	}
 	headers[jetstream.MsgIDHeader] = m.ID.String()
 	if tp := telemetry.TraceParent(ctx); tp != "" {
-		headers["traceparent"] = tp
+		headers[traceParent] = tp
 	}
 	return newRow(Row{ID: m.ID, Subject: m.Subject, AggregateID: m.AggregateID,
 		AggregateVersion: m.AggregateVersion, Data: m.Data, Secret: m.Secret}, headers)

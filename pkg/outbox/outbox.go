@@ -37,6 +37,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 )
 
 // RelayConfig of a relay. Zero values of the optional fields mean the documented defaults.
@@ -46,8 +48,9 @@ type RelayConfig struct {
 	Stream    string // stream expected to take every message
 	Log       *slog.Logger
 	Metrics   prometheus.Registerer
-	Poll      time.Duration // backstop, default 1 s
-	Batch     int           // rows per round, default 500
+	Tracer    trace.TracerProvider // of traces that are kept, the time from the row to the acknowledgement is a span
+	Poll      time.Duration        // backstop, default 1 s
+	Batch     int                  // rows per round, default 500
 	Now       func() time.Time
 	Retention time.Duration // published rows, default 7 days
 	// StreamFor says which stream is expected to take a subject, for a service with several (bus.StreamOf); it goes before
@@ -95,6 +98,9 @@ func NewRelay(cfg RelayConfig) (*Relay, error) {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Tracer == nil {
+		cfg.Tracer = noop.NewTracerProvider()
 	}
 	setDefault(&cfg.Poll, defaultPoll)
 	setDefault(&cfg.Batch, defaultBatch)

@@ -5,11 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/healthmed/healthmed/pkg/telemetry"
 )
 
 const (
@@ -20,6 +25,8 @@ const (
 	firstBackoff = 500 * time.Millisecond // rows at fault, doubled with each attempt
 	maxBackoff   = time.Minute
 	maxReason    = 500 // bytes of last_error
+	traceParent  = "traceparent"
+	sampled      = "-01" // ends the traceparent of a trace that is kept
 )
 
 // answer is what became of a message: acknowledged or not.
@@ -41,6 +48,7 @@ type sent struct {
 type publisher struct {
 	cfg      RelayConfig
 	metrics  *metrics
+	tracer   trace.Tracer
 	js       jetstream.JetStream
 	answers  chan answer
 	inFlight map[*nats.Msg]sent
@@ -68,7 +76,7 @@ func newPublisher(cfg RelayConfig, m *metrics) (*publisher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
-	return &publisher{cfg: cfg, metrics: m, js: js, answers: answers,
+	return &publisher{cfg: cfg, metrics: m, tracer: cfg.Tracer.Tracer("github.com/healthmed/healthmed/pkg/outbox"), js: js, answers: answers,
 		inFlight: map[*nats.Msg]sent{}, answered: map[string]uint64{}}, nil
 }
 
@@ -165,8 +173,24 @@ func (p *publisher) settle(ctx context.Context, a answer) (*row, bool) {
 	p.answered[s.stream] = max(p.answered[s.stream], s.number)
 	p.acked++
 	p.outcomes.published = append(p.outcomes.published, s.row)
-	p.metrics.sent(s.stream, a.ack.Duplicate, p.cfg.Now().Sub(s.row.CreatedAt))
+	now := p.cfg.Now()
+	p.metrics.sent(s.stream, a.ack.Duplicate, now.Sub(s.row.CreatedAt))
+	p.trace(ctx, a.msg, s, now)
 	return s.row, true
+}
+
+// trace adds what is behind a published message to its trace.
+func (p *publisher) trace(ctx context.Context, msg *nats.Msg, s sent, now time.Time) {
+	parent := msg.Header.Get(traceParent)
+	if !strings.HasSuffix(parent, sampled) {
+		return
+	}
+	_, span := p.tracer.Start(telemetry.WithTraceParent(ctx, parent), "publish "+s.stream,
+		trace.WithSpanKind(trace.SpanKindProducer), trace.WithTimestamp(s.row.CreatedAt), trace.WithAttributes(
+			attribute.String("messaging.system", "nats"),
+			attribute.String("messaging.destination.name", s.stream),
+			attribute.String("messaging.message.id", uuid.UUID(s.row.ID).String())))
+	span.End(trace.WithTimestamp(now))
 }
 
 // setBack decides whose fault it was. Silence is the row's own fault when its stream has acknowledged something that

@@ -43,6 +43,26 @@ func WithTraceParent(ctx context.Context, traceparent string) context.Context {
 	return propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": traceparent})
 }
 
+// Origin is the request that began it all, as far as a context knows it: kept with work that is done later, so that what
+// comes of it still tells. Both parts may be empty.
+type Origin struct {
+	RequestID   string
+	TraceParent string
+}
+
+// OriginOf takes the origin from a context.
+func OriginOf(ctx context.Context) Origin {
+	return Origin{RequestID: RequestID(ctx), TraceParent: TraceParent(ctx)}
+}
+
+// Context goes on from the origin.
+func (o Origin) Context(ctx context.Context) context.Context {
+	if o.RequestID != "" {
+		ctx = WithRequestID(ctx, o.RequestID)
+	}
+	return WithTraceParent(ctx, o.TraceParent)
+}
+
 // contextHandler adds what the context knows to each record.
 type contextHandler struct{ slog.Handler }
 

@@ -105,7 +105,7 @@ func wire(ctx context.Context, cfg Config, tel *telemetry.Telemetry, pool *pgxpo
 	now := cfg.now()
 	store := postgres.NewStore(pool)
 	relay, err := outbox.NewRelay(outbox.RelayConfig{
-		Pool: pool, JS: conn.JS, Stream: bus.Notifications, NudgeSubject: "healthmed.nudge.notifier", Log: tel.Log, Metrics: tel.Metrics, Now: now,
+		Pool: pool, JS: conn.JS, Stream: bus.Notifications, NudgeSubject: "healthmed.nudge.notifier", Log: tel.Log, Metrics: tel.Metrics, Tracer: tel.Tracer, Now: now,
 	})
 	if err != nil {
 		return nil, err
@@ -119,7 +119,7 @@ func wire(ctx context.Context, cfg Config, tel *telemetry.Telemetry, pool *pgxpo
 		return nil, err
 	}
 	w, err := worker.New(worker.Config{
-		Store: store, Composer: composer, Log: tel.Log, Metrics: tel.Metrics, Now: now, Published: relay.Nudge,
+		Store: store, Composer: composer, Log: tel.Log, Metrics: tel.Metrics, Tracer: tel.Tracer, Now: now, Published: relay.Nudge,
 		Service:     mail.NewSES(sdk, cfg.SESEndpoint, cfg.SESConfigurationSet, cfg.sendTimeout(), cfg.concurrency()),
 		Timing:      cfg.timing(),
 		Concurrency: cfg.concurrency(), SendTimeout: cfg.sendTimeout(), LeaseMargin: cfg.LeaseMargin, FallbackRate: cfg.SendRate, Retention: cfg.retention(),

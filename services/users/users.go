@@ -92,7 +92,7 @@ func wire(ctx context.Context, cfg Config, tel *telemetry.Telemetry, pool *pgxpo
 	now := cfg.now()
 	relay, err := outbox.NewRelay(outbox.RelayConfig{
 		Pool: pool, JS: conn.JS, StreamFor: bus.StreamOf, NudgeSubject: "healthmed.nudge.users",
-		Log: tel.Log, Metrics: tel.Metrics, Now: now,
+		Log: tel.Log, Metrics: tel.Metrics, Tracer: tel.Tracer, Now: now,
 	})
 	if err != nil {
 		return nil, err

@@ -21,6 +21,7 @@ type Standalone struct {
 	Origin  string // public origin, http://127.0.0.1:port
 	Inbox   string // inbox origin
 	NATS    string // nats://127.0.0.1:port
+	Ops     string // operations origin: each service's metrics and health under its name
 	DataDir string
 	Ready   time.Duration // from start to a 200 on /readyz
 
@@ -35,15 +36,17 @@ type Standalone struct {
 func Start(t testing.TB, dataDir string, env ...string) *Standalone {
 	t.Helper()
 	s := &Standalone{DataDir: dataDir, output: &buffer{}, exited: make(chan struct{})}
-	ports, err := FreeAddrs(t.Context(), 3)
+	ports, err := FreeAddrs(t.Context(), 4)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Origin = "http://" + ports[0]
 	s.Inbox = "http://" + ports[1]
 	s.NATS = "nats://" + ports[2]
+	s.Ops = "http://" + ports[3]
 	s.cmd = exec.Command(Build(t, "deploy/standalone"))
-	s.cmd.Env = append(os.Environ(), "HTTP_ADDR="+ports[0], "INBOX_ADDR="+ports[1], "NATS_ADDR="+ports[2], "DATA_DIR="+dataDir, "DATABASE_URL=", "AWS_ENDPOINT_URL_SESV2=")
+	s.cmd.Env = append(os.Environ(), "HTTP_ADDR="+ports[0], "INBOX_ADDR="+ports[1], "NATS_ADDR="+ports[2], "OPS_ADDR="+ports[3],
+		"DATA_DIR="+dataDir, "DATABASE_URL=", "AWS_ENDPOINT_URL_SESV2=")
 	s.cmd.Env = append(s.cmd.Env, env...)
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
 	started := time.Now()

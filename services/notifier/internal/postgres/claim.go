@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/healthmed/healthmed/pkg/telemetry"
 	"github.com/healthmed/healthmed/services/notifier/internal/notice"
 )
 
@@ -17,6 +18,7 @@ import (
 // only recorded for the attempt that made it.
 type Job struct {
 	Notice    notice.Notice
+	Origin    telemetry.Origin
 	Attempt   int
 	PlannedAt time.Time
 }
@@ -87,7 +89,7 @@ func decide(c candidate, heard map[[2]uuid.UUID]notice.Heard, m *marks, jobs []J
 				Invited: c.Heard.Invited || d.Notice.Template.Invites(), At: now,
 			}
 		}
-		return append(jobs, Job{Notice: d.Notice, Attempt: c.Attempts + 1, PlannedAt: c.Draft.PlannedAt})
+		return append(jobs, Job{Notice: d.Notice, Origin: c.origin, Attempt: c.Attempts + 1, PlannedAt: c.Draft.PlannedAt})
 	case notice.Wait:
 		m.add(c.ID, notice.Waiting, d.At, d.Reason, d.Missing)
 	case notice.Hold:
@@ -96,15 +98,16 @@ func decide(c candidate, heard map[[2]uuid.UUID]notice.Heard, m *marks, jobs []J
 		m.add(c.ID, notice.Skipped, now, d.Reason, uuid.Nil)
 	case notice.Fail:
 		m.add(c.ID, notice.Failed, now, d.Reason, uuid.Nil)
-		m.failed = append(m.failed, failure{c.ID, c.published, c.Draft.EventID, c.Draft.Template, c.Draft.RecipientID, d.Reason})
+		m.failed = append(m.failed, failure{c.ID, c.published, c.Draft.EventID, c.Draft.Template, c.Draft.RecipientID, d.Reason, c.origin})
 	}
 	return jobs
 }
 
-// candidate is the domain's candidate with the sequence of its events.
+// candidate is the domain's candidate with the sequence of its events and what they carry on.
 type candidate struct {
 	notice.Candidate
 	published int
+	origin    telemetry.Origin
 }
 
 // load takes the threads' locks and, in a later statement that sees whatever committed meanwhile, all that the
@@ -167,7 +170,8 @@ func load(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) ([]candidate, error) 
 
 const candidateSQL = `
 	SELECT d.id, d.event_id, d.template, d.recipient_id, d.doctor_id, d.patient_id, d.appointment_id, d.version, d.detail,
-		d.secret, d.planned_at, d.expires_at, d.attempts, d.published, d.created_at, coalesce(d.told_version, 0),
+		d.secret, d.planned_at, d.expires_at, d.attempts, d.published, d.request_id, d.trace_parent,
+		d.created_at, coalesce(d.told_version, 0),
 		a.id, a.starts_at, a.ends_at, a.time_zone, a.status, a.version, a.actor_role,
 		r.user_id, r.role, r.name, r.email, r.locale, r.erased, r.undeliverable, r.agenda, r.reminders,
 		doc.user_id, doc.name, pat.user_id, pat.name,
@@ -204,7 +208,8 @@ func scanCandidate(row pgx.CollectableRow) (candidate, error) {
 		toldStarts, toldEnds, toldAt         *time.Time
 	)
 	err := row.Scan(&c.ID, &c.Draft.EventID, &c.Draft.Template, &c.Draft.RecipientID, &doctorID, &patientID, &appointmentID,
-		&c.Draft.Version, &c.Draft.Detail, &c.Secret, &c.Draft.PlannedAt, &expiresAt, &c.Attempts, &c.published, &c.CreatedAt, &c.Told,
+		&c.Draft.Version, &c.Draft.Detail, &c.Secret, &c.Draft.PlannedAt, &expiresAt, &c.Attempts, &c.published,
+		&c.origin.RequestID, &c.origin.TraceParent, &c.CreatedAt, &c.Told,
 		&aID, &aStarts, &aEnds, &aZone, &aStatus, &aVersion, &aActor,
 		&rID, &rRole, &rName, &rEmail, &rLocale, &rErased, &rUndeliverable, &rAgenda, &rReminders,
 		&docID, &docName, &patID, &patName,

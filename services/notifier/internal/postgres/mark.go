@@ -9,6 +9,7 @@ import (
 
 	"github.com/healthmed/healthmed/pkg/events"
 	"github.com/healthmed/healthmed/pkg/outbox"
+	"github.com/healthmed/healthmed/pkg/telemetry"
 	"github.com/healthmed/healthmed/services/notifier/internal/notice"
 )
 
@@ -37,6 +38,7 @@ type failure struct {
 	template    notice.Template
 	recipientID uuid.UUID
 	reason      string
+	origin      telemetry.Origin
 }
 
 func (m *marks) lease(c candidate, n notice.Notice, until time.Time) {
@@ -88,6 +90,7 @@ func (m *marks) save(ctx context.Context, tx pgx.Tx, now time.Time) error {
 		if err != nil {
 			return err
 		}
+		env.CorrelationID, env.TraceParent = f.origin.RequestID, f.origin.TraceParent
 		envs = append(envs, env)
 	}
 	if err := outbox.Queue(ctx, &b, envs...); err != nil {

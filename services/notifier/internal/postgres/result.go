@@ -125,11 +125,13 @@ type told struct {
 	status notice.Status
 }
 
-const toldColumns = `d.id, d.event_id, d.template, d.recipient_id, coalesce(d.last_error, ''), d.published, d.status`
+const toldColumns = `d.id, d.event_id, d.template, d.recipient_id, coalesce(d.last_error, ''), d.published,
+	d.request_id, d.trace_parent, d.status`
 
 func scanTold(row pgx.CollectableRow) (told, error) {
 	var t told
-	err := row.Scan(&t.id, &t.eventID, &t.template, &t.recipientID, &t.reason, &t.published, &t.status)
+	err := row.Scan(&t.id, &t.eventID, &t.template, &t.recipientID, &t.reason, &t.published,
+		&t.origin.RequestID, &t.origin.TraceParent, &t.status)
 	return t, err
 }
 
@@ -156,6 +158,7 @@ func publish(ctx context.Context, tx pgx.Tx, rows []told, now time.Time) error {
 		if err != nil {
 			return err
 		}
+		env.CorrelationID, env.TraceParent = r.origin.RequestID, r.origin.TraceParent
 		envs = append(envs, env)
 	}
 	if len(envs) == 0 {

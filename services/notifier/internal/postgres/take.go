@@ -9,10 +9,12 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/healthmed/healthmed/pkg/telemetry"
 	"github.com/healthmed/healthmed/services/notifier/internal/notice"
 )
 
-// TakeIn records an event and what it causes, in one statement and so in one transaction. An event that was taken in
+// TakeIn records an event and what it causes, in one statement and so in one transaction. New deliveries keep the
+// context's origin. An event that was taken in
 // before changes nothing; an older state never overwrites a newer one. It returns the number of new deliveries.
 func (s *Store) TakeIn(ctx context.Context, eventID uuid.UUID, plan notice.Plan, now time.Time) (int, error) {
 	rows := newDrafts(len(plan.Drafts))
@@ -21,6 +23,7 @@ func (s *Store) TakeIn(ctx context.Context, eventID uuid.UUID, plan notice.Plan,
 			return 0, err
 		}
 	}
+	origin := telemetry.OriginOf(ctx)
 	a := plan.Appointment
 	if a == nil {
 		a = &notice.Appointment{}
@@ -39,9 +42,9 @@ func (s *Store) TakeIn(ctx context.Context, eventID uuid.UUID, plan notice.Plan,
 			WHERE appointments.version < excluded.version
 		), added AS (
 			INSERT INTO deliveries (id, event_id, template, recipient_id, doctor_id, patient_id, appointment_id, version,
-				detail, status, planned_at, expires_at, due_at, created_at, updated_at)
+				detail, status, planned_at, expires_at, due_at, created_at, updated_at, request_id, trace_parent)
 			SELECT r.id, r.event_id, r.template, r.recipient_id, r.doctor_id, r.patient_id, r.appointment_id, r.version,
-				r.detail, 'pending', r.planned_at, r.expires_at, greatest(r.planned_at, least($2, now())), $2, $2
+				r.detail, 'pending', r.planned_at, r.expires_at, greatest(r.planned_at, least($2, now())), $2, $2, $24, $25
 			FROM fresh, unnest($13::uuid[], $14::uuid[], $15::text[], $16::uuid[], $17::uuid[], $18::uuid[], $19::uuid[],
 				$20::bigint[], $21::jsonb[], $22::timestamptz[], $23::timestamptz[])
 				AS r(id, event_id, template, recipient_id, doctor_id, patient_id, appointment_id, version, detail, planned_at, expires_at)
@@ -51,7 +54,7 @@ func (s *Store) TakeIn(ctx context.Context, eventID uuid.UUID, plan notice.Plan,
 		eventID, now,
 		a.ID, a.DoctorID, a.PatientID, a.StartsAt, a.EndsAt, a.TimeZone, a.Status, a.Version, a.ActorRole, plan.Appointment != nil,
 		rows.id, rows.eventID, rows.template, rows.recipientID, rows.doctorID, rows.patientID, rows.appointmentID,
-		rows.version, rows.detail, rows.plannedAt, rows.expiresAt,
+		rows.version, rows.detail, rows.plannedAt, rows.expiresAt, origin.RequestID, origin.TraceParent,
 	).Scan(&added)
 	if err != nil {
 		return 0, fmt.Errorf("take in event: %w", err)
@@ -65,12 +68,13 @@ func (s *Store) AccountMail(ctx context.Context, d notice.Draft, secret notice.A
 	if err != nil {
 		return false, err
 	}
+	origin := telemetry.OriginOf(ctx)
 	tag, err := s.pool.Exec(ctx, `
 		INSERT INTO deliveries (id, event_id, template, recipient_id, version, detail, secret, status,
-			planned_at, expires_at, due_at, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, 0, '{}', $5, 'pending', $6, $7, $8, $8, $8)
+			planned_at, expires_at, due_at, created_at, updated_at, request_id, trace_parent)
+		VALUES ($1, $2, $3, $4, 0, '{}', $5, 'pending', $6, $7, $8, $8, $8, $9, $10)
 		ON CONFLICT DO NOTHING`,
-		id, d.EventID, d.Template, d.RecipientID, secret, d.PlannedAt, nullTime(d.ExpiresAt), now)
+		id, d.EventID, d.Template, d.RecipientID, secret, d.PlannedAt, nullTime(d.ExpiresAt), now, origin.RequestID, origin.TraceParent)
 	if err != nil {
 		return false, fmt.Errorf("take in account message: %w", err)
 	}

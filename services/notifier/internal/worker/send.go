@@ -5,6 +5,10 @@ import (
 	"errors"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/healthmed/healthmed/services/notifier/internal/mail"
 	"github.com/healthmed/healthmed/services/notifier/internal/notice"
 	"github.com/healthmed/healthmed/services/notifier/internal/postgres"
@@ -12,6 +16,12 @@ import (
 
 // attempt sends one job and says how its delivery goes on.
 func (w *Worker) attempt(ctx context.Context, job postgres.Job) postgres.Result {
+	ctx, span := w.cfg.Tracer.Tracer(tracerName).Start(job.Origin.Context(ctx), "send e-mail",
+		trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
+			attribute.String("healthmed.template", string(job.Notice.Template)),
+			attribute.String("healthmed.delivery_id", job.Notice.DeliveryID.String()),
+			attribute.Int("healthmed.attempt", job.Attempt)))
+	defer span.End()
 	outcome := w.send(ctx, job.Notice)
 	now := w.cfg.Now()
 	switch outcome.Class {
@@ -26,6 +36,7 @@ func (w *Worker) attempt(ctx context.Context, job postgres.Job) postgres.Result 
 	if outcome.Class == notice.Accepted {
 		w.metrics.latency.WithLabelValues(who).Observe(now.Sub(job.PlannedAt).Seconds())
 	} else {
+		span.SetStatus(codes.Error, outcome.Reason)
 		w.cfg.Log.WarnContext(ctx, "delivery not accepted", "delivery_id", job.Notice.DeliveryID, "attempt", job.Attempt,
 			"class", outcome.Class.String(), "reason", outcome.Reason)
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/healthmed/healthmed/services/notifier/internal/mail"
@@ -34,6 +36,7 @@ type Config struct {
 	Timing   notice.Timing
 	Log      *slog.Logger
 	Metrics  prometheus.Registerer
+	Tracer   trace.TracerProvider // default: none
 	Now      func() time.Time
 	// Published is called after delivery events were committed: the outbox relay's nudge.
 	Published func()
@@ -64,6 +67,8 @@ type Worker struct {
 }
 
 const (
+	tracerName = "github.com/healthmed/healthmed/services/notifier/internal/worker"
+
 	maxClaim = 64
 	grace    = 5 * time.Second // for calls under way when stopping
 )
@@ -88,6 +93,9 @@ func New(cfg Config) (*Worker, error) {
 		if *d.field == 0 {
 			*d.field = d.value
 		}
+	}
+	if cfg.Tracer == nil {
+		cfg.Tracer = noop.NewTracerProvider()
 	}
 	if cfg.Published == nil {
 		cfg.Published = func() {}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/healthmed/healthmed/pkg/telemetry"
 	"github.com/healthmed/healthmed/services/scheduling/internal/booking"
 )
 
@@ -85,7 +86,7 @@ WHERE expires_at <= $1 AND status = 'held' ORDER BY expires_at LIMIT $2 FOR UPDA
 		}
 		b := &pgx.Batch{}
 		for _, h := range due {
-			queueRelease(b, h, now)
+			queueRelease(ctx, b, h, now)
 		}
 		done = len(due)
 		return send(ctx, tx, b)
@@ -100,8 +101,9 @@ func (s *Store) SettleDepartures(ctx context.Context) (done int, err error) {
 		now := s.clock()
 		var person uuid.UUID
 		var since time.Time
-		err := tx.QueryRow(ctx, `SELECT person_id, since FROM departures WHERE next_look <= $1
-ORDER BY next_look LIMIT 1 FOR UPDATE SKIP LOCKED`, now).Scan(&person, &since)
+		var origin telemetry.Origin
+		err := tx.QueryRow(ctx, `SELECT person_id, since, request_id, trace_parent FROM departures WHERE next_look <= $1
+ORDER BY next_look LIMIT 1 FOR UPDATE SKIP LOCKED`, now).Scan(&person, &since, &origin.RequestID, &origin.TraceParent)
 		if errors.Is(err, pgx.ErrNoRows) {
 			done = 0
 			return nil
@@ -109,7 +111,7 @@ ORDER BY next_look LIMIT 1 FOR UPDATE SKIP LOCKED`, now).Scan(&person, &since)
 		if err != nil {
 			return err
 		}
-		cancelled, err := s.cancelFuture(ctx, tx, person, now)
+		cancelled, err := s.cancelFuture(origin.Context(ctx), tx, person, now)
 		if err != nil {
 			return err
 		}
@@ -168,7 +170,7 @@ WHERE (patient_id = $1 OR doctor_id = $1) AND starts_at > $2 AND status = 'held'
 			b.Queue(`UPDATE waitlist SET status = CASE WHEN specialty IS NULL THEN 'ended' ELSE 'waiting' END, hold_id = NULL,
     updated_at = $2, look_at = $2 WHERE id = $1 AND status = 'offered'`, h.WaitlistID, now)
 		}
-		queueRelease(b, h, now)
+		queueRelease(ctx, b, h, now)
 	}
 	return send(ctx, tx, b)
 }

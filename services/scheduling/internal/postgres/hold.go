@@ -138,7 +138,7 @@ func (s *Store) ReleaseHold(ctx context.Context, id, patient uuid.UUID) error {
 			return err
 		}
 		b := &pgx.Batch{}
-		queueRelease(b, h, s.clock())
+		queueRelease(ctx, b, h, s.clock())
 		return send(ctx, tx, b)
 	})
 	if err == nil {
@@ -148,14 +148,14 @@ func (s *Store) ReleaseHold(ctx context.Context, id, patient uuid.UUID) error {
 }
 
 // queueRelease deletes the hold, ends the offer that it was, and frees its time.
-func queueRelease(b *pgx.Batch, h booking.Hold, now time.Time) {
+func queueRelease(ctx context.Context, b *pgx.Batch, h booking.Hold, now time.Time) {
 	b.Queue(`DELETE FROM appointments WHERE id = $1`, h.ID)
 	if h.WaitlistID != uuid.Nil {
 		b.Queue(`UPDATE waitlist SET status = 'missed', updated_at = $2 WHERE id = $1 AND status = 'offered'`,
 			h.WaitlistID, now)
 	}
 	if h.Slot.StartsAt.After(now) {
-		queueFreed(b, h.DoctorID, h.Slot.StartsAt, h.BlockedUntil, now)
+		queueFreed(ctx, b, h.DoctorID, h.Slot.StartsAt, h.BlockedUntil, now)
 	}
 }
 

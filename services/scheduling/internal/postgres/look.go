@@ -45,7 +45,7 @@ func (s *Store) LookForWaiting(ctx context.Context) (done int, err error) {
 	}
 	b := &pgx.Batch{}
 	for _, f := range found {
-		queueFreed(b, f.doctor, f.start, f.end, now)
+		queueFreed(ctx, b, f.doctor, f.start, f.end, now)
 	}
 	b.Queue(`UPDATE waitlist SET look_at = $2 WHERE id = $1`, w.ID, now.Add(lookAgain))
 	return 1, s.pool.SendBatch(ctx, b).Close()

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/healthmed/healthmed/pkg/telemetry"
 	"github.com/healthmed/healthmed/services/scheduling/internal/booking"
 )
 
@@ -16,6 +17,7 @@ type freed struct {
 	id         int64
 	doctor     uuid.UUID
 	start, end time.Time
+	origin     telemetry.Origin
 }
 
 // OfferFreed takes one stretch of freed time and offers its slots to those first in line, each as a hold. It says
@@ -24,15 +26,16 @@ func (s *Store) OfferFreed(ctx context.Context) (done int, err error) {
 	var f freed
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		f = freed{}
-		err := tx.QueryRow(ctx, `SELECT id, doctor_id, starts_at, ends_at FROM freed_times WHERE due_at <= $1
-ORDER BY due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED`, s.clock()).Scan(&f.id, &f.doctor, &f.start, &f.end)
+		err := tx.QueryRow(ctx, `SELECT id, doctor_id, starts_at, ends_at, request_id, trace_parent FROM freed_times
+WHERE due_at <= $1 ORDER BY due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED`, s.clock()).
+			Scan(&f.id, &f.doctor, &f.start, &f.end, &f.origin.RequestID, &f.origin.TraceParent)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if err := s.offer(ctx, tx, f); err != nil {
+		if err := s.offer(f.origin.Context(ctx), tx, f); err != nil {
 			return err
 		}
 		_, err = tx.Exec(ctx, `DELETE FROM freed_times WHERE id = $1`, f.id)

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/healthmed/healthmed/pkg/telemetry"
 	"github.com/healthmed/healthmed/services/scheduling/internal/booking"
 )
 
@@ -49,7 +50,7 @@ func (s *Store) SavePerson(ctx context.Context, p Person) error {
 			queueDoctorChange(b, p.ID)
 		}
 		if rejected {
-			queueDeparture(b, p.ID, s.clock())
+			queueDeparture(ctx, b, p.ID, s.clock())
 		} else {
 			b.Queue(`DELETE FROM departures WHERE person_id = $1`, p.ID)
 		}
@@ -94,7 +95,7 @@ WHERE (patient_id = $1 OR doctor_id = $1) AND status = 'waiting'`, id, now)
 		if role == booking.Doctor {
 			queueDoctorChange(b, id)
 		}
-		queueDeparture(b, id, now)
+		queueDeparture(ctx, b, id, now)
 		return send(ctx, tx, b)
 	})
 	if err == nil {
@@ -105,7 +106,9 @@ WHERE (patient_id = $1 OR doctor_id = $1) AND status = 'waiting'`, id, now)
 }
 
 // queueDeparture has the worker cancel what the person still has before them.
-func queueDeparture(b *pgx.Batch, person uuid.UUID, now time.Time) {
-	b.Queue(`INSERT INTO departures (person_id, since, next_look) VALUES ($1, $2, $2)
-ON CONFLICT (person_id) DO UPDATE SET since = excluded.since, next_look = excluded.next_look`, person, now)
+func queueDeparture(ctx context.Context, b *pgx.Batch, person uuid.UUID, now time.Time) {
+	origin := telemetry.OriginOf(ctx)
+	b.Queue(`INSERT INTO departures (person_id, since, next_look, request_id, trace_parent) VALUES ($1, $2, $2, $3, $4)
+ON CONFLICT (person_id) DO UPDATE SET since = excluded.since, next_look = excluded.next_look,
+    request_id = excluded.request_id, trace_parent = excluded.trace_parent`, person, now, origin.RequestID, origin.TraceParent)
 }

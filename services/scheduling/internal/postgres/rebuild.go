@@ -104,7 +104,7 @@ FROM pg_temp.people`).QueryRow(func(row pgx.Row) error { return row.Scan(&found.
 			if c.Status == "erased" {
 				erased = append(erased, Erased{ID: c.ID, Role: booking.Role(c.Role), Version: c.Version, At: r.store.clock()})
 			} else if c.Role == string(booking.Doctor) && c.Status == "rejected" {
-				queueDeparture(b, c.ID, r.store.clock())
+				queueDeparture(ctx, b, c.ID, r.store.clock())
 			}
 		}
 		return send(ctx, tx, b)

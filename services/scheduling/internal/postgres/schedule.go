@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/healthmed/healthmed/pkg/events"
+	"github.com/healthmed/healthmed/pkg/telemetry"
 	"github.com/healthmed/healthmed/services/scheduling/internal/booking"
 )
 
@@ -213,7 +214,7 @@ func (s *Store) changeSchedule(ctx context.Context, doctor uuid.UUID, ifVersion 
 		}
 		queueDoctorChange(b, doctor)
 		end := schedule.Horizon(now).Time().AddDate(0, 0, 2)
-		queueFreed(b, doctor, now, end, now)
+		queueFreed(ctx, b, doctor, now, end, now)
 		return send(ctx, tx, b)
 	})
 	if err != nil {
@@ -260,7 +261,8 @@ ON CONFLICT (doctor_id) DO UPDATE SET changed = pg_current_xact_id()`, doctor)
 }
 
 // queueFreed puts time that came free where the waitlist's worker finds it.
-func queueFreed(b *pgx.Batch, doctor uuid.UUID, start, end, due time.Time) {
-	b.Queue(`INSERT INTO freed_times (doctor_id, starts_at, ends_at, due_at) VALUES ($1, $2, $3, $4)`,
-		doctor, start, end, due)
+func queueFreed(ctx context.Context, b *pgx.Batch, doctor uuid.UUID, start, end, due time.Time) {
+	origin := telemetry.OriginOf(ctx)
+	b.Queue(`INSERT INTO freed_times (doctor_id, starts_at, ends_at, due_at, request_id, trace_parent) VALUES ($1, $2, $3, $4, $5, $6)`,
+		doctor, start, end, due, origin.RequestID, origin.TraceParent)
 }

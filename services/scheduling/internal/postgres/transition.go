@@ -99,7 +99,7 @@ func (s *Store) save(ctx context.Context, tx pgx.Tx, c booking.Change, req Reque
 		return err
 	}
 	if slot, frees := c.Frees(); frees && slot.EndsAt.After(c.UpdatedAt) {
-		queueFreed(b, c.DoctorID, slot.StartsAt, slot.EndsAt, c.UpdatedAt)
+		queueFreed(ctx, b, c.DoctorID, slot.StartsAt, slot.EndsAt, c.UpdatedAt)
 		queueDoctorChange(b, c.DoctorID)
 	}
 	return send(ctx, tx, b)

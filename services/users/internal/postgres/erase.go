@@ -9,6 +9,7 @@ import (
 
 	"github.com/healthmed/healthmed/pkg/events"
 	"github.com/healthmed/healthmed/pkg/outbox"
+	"github.com/healthmed/healthmed/pkg/telemetry"
 	"github.com/healthmed/healthmed/services/users/internal/account"
 )
 
@@ -33,7 +34,9 @@ func (s *Store) Erase(ctx context.Context, id uuid.UUID, role account.Role, vers
 		batch.Queue(`DELETE FROM refresh_families WHERE user_id = $1`, id)
 		batch.Queue(`DELETE FROM account_tokens WHERE user_id = $1`, id)
 		batch.Queue(`DELETE FROM pool_changes WHERE user_id = $1`, id)
-		batch.Queue(`INSERT INTO erasures (user_id, requested_at) VALUES ($1, $2)`, id, s.clock())
+		origin := telemetry.OriginOf(ctx)
+		batch.Queue(`INSERT INTO erasures (user_id, requested_at, request_id, trace_parent) VALUES ($1, $2, $3, $4)`,
+			id, s.clock(), origin.RequestID, origin.TraceParent)
 		return tx.SendBatch(ctx, batch).Close()
 	})
 	return translate(err)
@@ -76,15 +79,17 @@ func (s *Store) ForgetEvents(ctx context.Context, userID uuid.UUID) error {
 	})
 }
 
-// AnnounceErasure puts UserErased into the outbox, once.
+// AnnounceErasure puts UserErased into the outbox, once, as caused by the request for the erasure.
 func (s *Store) AnnounceErasure(ctx context.Context, userID uuid.UUID) error {
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		var ev events.UserErased
 		var version int64
 		var announced *time.Time
+		var origin telemetry.Origin
 		err := tx.QueryRow(ctx, `
-			SELECT u.role, u.version, u.updated_at, e.announced_at FROM erasures e JOIN users u ON u.id = e.user_id
-			WHERE e.user_id = $1 FOR UPDATE OF e`, userID).Scan(&ev.Role, &version, &ev.OccurredAt, &announced)
+			SELECT u.role, u.version, u.updated_at, e.announced_at, e.request_id, e.trace_parent
+			FROM erasures e JOIN users u ON u.id = e.user_id WHERE e.user_id = $1 FOR UPDATE OF e`, userID).
+			Scan(&ev.Role, &version, &ev.OccurredAt, &announced, &origin.RequestID, &origin.TraceParent)
 		if err != nil || announced != nil {
 			return translate(err)
 		}
@@ -93,7 +98,7 @@ func (s *Store) AnnounceErasure(ctx context.Context, userID uuid.UUID) error {
 		if err != nil {
 			return err
 		}
-		if err := outbox.Append(ctx, tx, env); err != nil {
+		if err := outbox.Append(origin.Context(ctx), tx, env); err != nil {
 			return err
 		}
 		_, err = tx.Exec(ctx, `UPDATE erasures SET announced_at = $2 WHERE user_id = $1`, userID, s.clock())
