@@ -65,7 +65,8 @@ type Config struct {
 	// recorded. A delivery whose lease ends without a result is in doubt.
 	LeaseMargin time.Duration `env:"LEASE_MARGIN" envDefault:"30s"`
 
-	ReminderLead time.Duration `env:"REMINDER_LEAD" envDefault:"24h"` // before an appointment, to the patient
+	// ReminderLead before an appointment, to the patient. Up to an hour before nobody is reminded: 0 turns reminders off.
+	ReminderLead time.Duration `env:"REMINDER_LEAD" envDefault:"24h"`
 	AgendaHour   int           `env:"AGENDA_HOUR" envDefault:"18"`    // local hour of the eve, to the doctor
 
 	HTTPListener net.Listener         `env:"-"` // instead of HTTPAddr
@@ -111,16 +112,8 @@ func (c Config) now() func() time.Time {
 	return c.Clock.Or(c.Now)
 }
 
-// policy fills what a Config that didn't come from the environment left zero.
 func (c Config) policy() notice.Policy {
-	p := notice.DefaultPolicy()
-	if c.ReminderLead > 0 {
-		p.ReminderLead = c.ReminderLead
-	}
-	if c.AgendaHour > 0 {
-		p.AgendaHour = c.AgendaHour
-	}
-	return p
+	return notice.Policy{ReminderLead: c.ReminderLead, AgendaHour: c.AgendaHour}
 }
 
 // linkBase is what links in messages begin with.

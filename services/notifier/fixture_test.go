@@ -60,6 +60,7 @@ func newHouse(t testing.TB) *house {
 		Auth:     h.issuer.Config(),
 		MailFrom: "Health&Med <agenda@healthmed.example>", AppURL: "https://app.healthmed.example",
 		SESEndpoint: h.ses.URL, AWSRegion: "sa-east-1", AWSAccessKeyID: "local", AWSSecretAccessKey: "local",
+		ReminderLead: 24 * time.Hour, AgendaHour: 18,
 	}
 	t.Cleanup(h.checkLogs)
 	conn, err := bus.Connect(t.Context(), h.cfg.Bus, "test", slog.New(slog.DiscardHandler), prometheus.NewRegistry())

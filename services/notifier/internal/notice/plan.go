@@ -10,14 +10,11 @@ import (
 
 // Policy is what the operator chooses.
 type Policy struct {
-	// ReminderLead is how long before an appointment the patient is reminded, default 24 h.
+	// ReminderLead is how long before an appointment the patient is reminded; an hour or less: not at all.
 	ReminderLead time.Duration
-	// AgendaHour is the doctor's local hour at which tomorrow's agenda is sent, default 18.
+	// AgendaHour is the doctor's local hour at which tomorrow's agenda is sent, 0 to 23.
 	AgendaHour int
 }
-
-// DefaultPolicy is a reminder a day before and the agenda at six in the evening.
-func DefaultPolicy() Policy { return Policy{ReminderLead: 24 * time.Hour, AgendaHour: 18} }
 
 // Draft is a delivery to be made. EventID, Template and RecipientID together are unique for ever, which is what makes
 // a redelivered event harmless.

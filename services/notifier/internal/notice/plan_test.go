@@ -54,7 +54,25 @@ func TestPlanFor_LeavesOutWhatWouldHaveBeenDueBefore(t *testing.T) {
 	}
 }
 
+// Zero is what it says, not a default.
+func TestPolicy_NoReminderAndAgendaAtMidnight(t *testing.T) {
+	t.Parallel()
+	start := at(t, "2026-12-10T15:00:00Z")
+	got := plannedBy(t, notice.Policy{}, start, "America/Sao_Paulo", start.AddDate(0, 0, -7))
+	if due, ok := got[notice.PatientReminder]; ok {
+		t.Errorf("a reminder at %s", due)
+	}
+	if want := at(t, "2026-12-09T03:00:00Z"); !got[notice.DoctorAgenda].Equal(want) {
+		t.Errorf("agenda at %s, want %s", got[notice.DoctorAgenda], want)
+	}
+}
+
 func planned(t *testing.T, start time.Time, zone string, booked time.Time) map[notice.Template]time.Time {
+	t.Helper()
+	return plannedBy(t, notice.Policy{ReminderLead: 24 * time.Hour, AgendaHour: 18}, start, zone, booked)
+}
+
+func plannedBy(t *testing.T, policy notice.Policy, start time.Time, zone string, booked time.Time) map[notice.Template]time.Time {
 	t.Helper()
 	env, err := events.New(&events.AppointmentBooked{Appointment: events.Appointment{
 		AppointmentID: uuid.New(), DoctorID: uuid.New(), PatientID: uuid.New(), StartsAt: start, EndsAt: start.Add(time.Hour),
@@ -64,7 +82,7 @@ func planned(t *testing.T, start time.Time, zone string, booked time.Time) map[n
 		t.Fatal(err)
 	}
 	out := map[notice.Template]time.Time{}
-	for _, d := range notice.DefaultPolicy().PlanFor(env).Drafts {
+	for _, d := range policy.PlanFor(env).Drafts {
 		out[d.Template] = d.PlannedAt
 	}
 	return out
