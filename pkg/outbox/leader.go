@@ -14,11 +14,13 @@ import (
 )
 
 const (
-	leaderLock     = 0x6f7574626f78 // "outbox": advisory locks belong to one database, and so to one service
-	standByPause   = 500 * time.Millisecond
-	roundTimeout   = 10 * time.Second
-	stopTimeout    = 500 * time.Millisecond // for answers that are due, and again for marking them
-	firstCoolDown  = 250 * time.Millisecond
+	leaderLock    = 0x6f7574626f78 // "outbox": advisory locks belong to one database, and so to one service
+	standByPause  = 500 * time.Millisecond
+	roundTimeout  = 10 * time.Second
+	stopTimeout   = 500 * time.Millisecond // for answers that are due, and again for marking them
+	firstCoolDown = 250 * time.Millisecond
+	// A round costs about the same for one row and for ten. When they come faster than rounds, wait for some more.
+	gather         = 3 * time.Millisecond
 	maxCoolDown    = 5 * time.Second
 	connectTimeout = 5 * time.Second
 )
@@ -173,6 +175,9 @@ func (l *leader) round(ctx context.Context) error {
 		switch {
 		case l.pub.acked > 0:
 			l.coolDown = 0
+			if len(rows) > 1 && len(rows) < limit {
+				pause(ctx, gather)
+			}
 		case l.pub.unanswered > 0 || len(l.pub.inFlight) > 0:
 			l.coolDown = min(max(firstCoolDown, 2*l.coolDown), maxCoolDown)
 			pause(ctx, l.coolDown)

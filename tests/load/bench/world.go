@@ -89,7 +89,8 @@ func Start(ctx context.Context, cfg Config) (*World, error) {
 		return w, fmt.Errorf("tokens: %w", err)
 	}
 	w.Limits = &Limits{w: w}
-	return w, nil
+	// Scheduling fetches the keys that tokens are checked with once; from then on it can do without users for a while.
+	return w, w.SchedulingAPI.Do(Call{Method: "GET", Path: "/v1/appointments", Token: w.Tokens.Of(w.Data.Patients[0]), Want: 200})
 }
 
 func (w *World) connect(ctx context.Context) error {

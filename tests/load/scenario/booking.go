@@ -22,8 +22,8 @@ const bareBooking = "the same inserts by a pgx loop, one transaction each"
 // booking is the write that the whole system is about.
 func booking() bench.Scenario {
 	return bench.Scenario{
-		Name: "booking", Without: []string{"notifier"},
-		What: "POST /v1/appointments with token and Idempotency-Key, outbox relay running, notifier off. Flat out in turns with a pgx loop that writes the same four rows into the same tables in one implicit transaction; then at 60 % of that rate for the latency.",
+		Name: "booking", Without: []string{"notifier", "users"},
+		What: "POST /v1/appointments with token and Idempotency-Key, outbox relay running, the other services off. Flat out in turns with a pgx loop that writes the same four rows into the same tables in one implicit transaction; then at 60 % of that rate for the latency.",
 		Run: func(ctx context.Context, w *bench.World) ([]bench.Row, error) {
 			var rows []bench.Row
 			for _, connections := range []int{1, 32, 64, 256} {
@@ -44,7 +44,7 @@ func booking() bench.Scenario {
 func bookingWithMail() bench.Scenario {
 	return bench.Scenario{
 		Name: "booking-with-mail",
-		What: "The same with the notifier running, which sends two e-mails a booking from the same processors.",
+		What: "The same with users and notifier running, which take each booking in and send its two e-mails from the same processors.",
 		Run: func(ctx context.Context, w *bench.World) ([]bench.Row, error) {
 			var rows []bench.Row
 			sizes := []int{32, 64}

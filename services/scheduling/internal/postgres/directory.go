@@ -154,6 +154,7 @@ func (s *Store) sync(ctx context.Context) error {
 		}
 		for _, l := range found {
 			d.put(l)
+			s.schedules.put(l.schedule) // whoever is found may be booked next
 			delete(gone, l.ID)
 		}
 		for id := range gone {
