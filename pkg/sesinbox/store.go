@@ -171,10 +171,11 @@ func (st *store) dropOldest() []*record {
 		return nil
 	}
 	dropped := slices.Clone(st.records[:len(st.records)-st.max])
-	st.records = slices.Delete(st.records, 0, len(dropped))
-	for _, rec := range dropped {
+	for i, rec := range dropped {
 		delete(st.byID, rec.ID)
+		st.records[i] = nil
 	}
+	st.records = st.records[len(dropped):] // moved when the slice next grows, not with every message
 	return dropped
 }
 

@@ -106,7 +106,7 @@ func (s *Store) MakeAuditPartitions(ctx context.Context) error {
 }
 
 // DropAudit ends the retention of entries before a month: it drops their partitions, and names them. It takes the owner of the
-// table, which in production is the role that migrates, not the one that serves.
+// table, the role that migrates.
 func (s *Store) DropAudit(ctx context.Context, before time.Time) ([]string, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
