@@ -24,6 +24,7 @@ func All() []bench.Scenario {
 		emails(),
 		bookingWithMail(),
 		journey(),
+		journeyEvents(),
 		journeySynced(),
 		relayBacklog(),
 		day(),
