@@ -17,10 +17,10 @@ const (
 	leaderLock    = 0x6f7574626f78 // "outbox": advisory locks belong to one database, and so to one service
 	standByPause  = 500 * time.Millisecond
 	roundTimeout  = 10 * time.Second
-	stopTimeout   = 500 * time.Millisecond // for answers that are due, and again for marking them
+	stopTimeout   = 500 * time.Millisecond // for publishing what is left, and again for marking it
 	firstCoolDown = 250 * time.Millisecond
-	// A round costs about the same for one row and for ten. When they come faster than rounds, wait for some more.
-	gather         = 3 * time.Millisecond
+	// A round costs about the same for one row and for ten: when rows come faster than rounds, wait for some more.
+	gatherPause    = 3 * time.Millisecond
 	maxCoolDown    = 5 * time.Second
 	connectTimeout = 5 * time.Second
 )
@@ -176,7 +176,7 @@ func (l *leader) round(ctx context.Context) error {
 		case l.pub.acked > 0:
 			l.coolDown = 0
 			if len(rows) > 1 && len(rows) < limit {
-				pause(ctx, gather)
+				pause(ctx, gatherPause)
 			}
 		case l.pub.unanswered > 0 || len(l.pub.inFlight) > 0:
 			l.coolDown = min(max(firstCoolDown, 2*l.coolDown), maxCoolDown)
@@ -245,6 +245,7 @@ func (l *leader) finish(ctx context.Context) error {
 		if !l.cfg.JS.Conn().IsConnected() || due.Err() != nil {
 			limit = 0
 		}
+		l.pub.drain(ctx)
 		rows, err := l.settle(ctx, limit)
 		if err != nil {
 			return err

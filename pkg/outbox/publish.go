@@ -179,6 +179,18 @@ func (p *publisher) settle(ctx context.Context, a answer) (*row, bool) {
 	return s.row, true
 }
 
+// drain takes in the answers that are there.
+func (p *publisher) drain(ctx context.Context) {
+	for {
+		select {
+		case a := <-p.answers:
+			p.settle(ctx, a)
+		default:
+			return
+		}
+	}
+}
+
 // trace adds what is behind a published message to its trace.
 func (p *publisher) trace(ctx context.Context, msg *nats.Msg, s sent, now time.Time) {
 	parent := msg.Header.Get(traceParent)

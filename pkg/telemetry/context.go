@@ -55,7 +55,7 @@ func OriginOf(ctx context.Context) Origin {
 	return Origin{RequestID: RequestID(ctx), TraceParent: TraceParent(ctx)}
 }
 
-// Context goes on from the origin.
+// Context goes on from the origin. What is empty stays as ctx has it.
 func (o Origin) Context(ctx context.Context) context.Context {
 	if o.RequestID != "" {
 		ctx = WithRequestID(ctx, o.RequestID)

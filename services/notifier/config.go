@@ -65,9 +65,9 @@ type Config struct {
 	// recorded. A delivery whose lease ends without a result is in doubt.
 	LeaseMargin time.Duration `env:"LEASE_MARGIN" envDefault:"30s"`
 
-	// ReminderLead before an appointment, to the patient. Up to an hour before nobody is reminded: 0 turns reminders off.
+	// ReminderLead is how long before an appointment the patient is reminded. An hour or less: not at all, so 0 turns reminders off.
 	ReminderLead time.Duration `env:"REMINDER_LEAD" envDefault:"24h"`
-	AgendaHour   int           `env:"AGENDA_HOUR" envDefault:"18"`    // local hour of the eve, to the doctor
+	AgendaHour   int           `env:"AGENDA_HOUR" envDefault:"18"` // local hour of the eve, to the doctor
 
 	HTTPListener net.Listener         `env:"-"` // instead of HTTPAddr
 	OpsListener  net.Listener         `env:"-"` // instead of OpsAddr

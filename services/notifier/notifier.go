@@ -105,7 +105,8 @@ func wire(ctx context.Context, cfg Config, tel *telemetry.Telemetry, pool *pgxpo
 	now := cfg.now()
 	store := postgres.NewStore(pool)
 	relay, err := outbox.NewRelay(outbox.RelayConfig{
-		Pool: pool, JS: conn.JS, Stream: bus.Notifications, NudgeSubject: "healthmed.nudge.notifier", Log: tel.Log, Metrics: tel.Metrics, Tracer: tel.Tracer, Now: now,
+		Pool: pool, JS: conn.JS, Stream: bus.Notifications, NudgeSubject: "healthmed.nudge.notifier",
+		Log: tel.Log, Metrics: tel.Metrics, Tracer: tel.Tracer, Now: now,
 	})
 	if err != nil {
 		return nil, err

@@ -96,8 +96,8 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	defer conn.Close()
 	relay, err := outbox.NewRelay(outbox.RelayConfig{
-		Pool: pool, JS: conn.JS, Stream: bus.Scheduling, NudgeSubject: "healthmed.nudge.scheduling", Log: cfg.Telemetry.Log, Metrics: cfg.Telemetry.Metrics, Tracer: cfg.Telemetry.Tracer,
-		Now: cfg.Now,
+		Pool: pool, JS: conn.JS, Stream: bus.Scheduling, NudgeSubject: "healthmed.nudge.scheduling",
+		Log: cfg.Telemetry.Log, Metrics: cfg.Telemetry.Metrics, Tracer: cfg.Telemetry.Tracer, Now: cfg.Now,
 	})
 	if err != nil {
 		return err

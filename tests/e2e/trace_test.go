@@ -23,7 +23,7 @@ import (
 )
 
 // TestTrace follows requests by their trace, from the HTTP request through outbox, stream and consumer to the call that
-// sends the e-mail, and by their request id through all events, also where work was left for later in between.
+// sends the e-mail, and by their request id through the events, also where work was left for later in between.
 func TestTrace(t *testing.T) {
 	collector := newCollector(t)
 	sys := system.Start(t, system.DataDir(t), "DEMO=false",
@@ -65,7 +65,8 @@ func TestTrace(t *testing.T) {
 	})
 
 	var second appointment
-	patient.With("Idempotency-Key", "second").Do(t, http.MethodPost, "/v1/appointments", map[string]any{"doctor_id": doctorID, "starts_at": slots[1]}).
+	earlier := request{trace: traceID(4), id: "trace-second"}
+	earlier.as(patient).Do(t, http.MethodPost, "/v1/appointments", map[string]any{"doctor_id": doctorID, "starts_at": slots[1]}).
 		Want(t, http.StatusCreated).JSON(t, &second)
 	zone, err := time.LoadLocation(booked.TimeZone)
 	if err != nil {
@@ -83,6 +84,7 @@ func TestTrace(t *testing.T) {
 		cancel.isCauseOf(t, js, "SCHEDULING", "waitlist.offered", doctorID)
 	})
 
+	earlier.isCauseOf(t, js, "NOTIFICATIONS", "delivery.sent", "doctor_booked") // or its cancellation would be nobody's news
 	erase := request{trace: traceID(3), id: "trace-erase"}
 	erase.as(patient).Do(t, http.MethodDelete, "/v1/me", nil).Want(t, http.StatusNoContent)
 	t.Run("erasure, to the doctor's e-mail of the cancellation", func(t *testing.T) {

@@ -13,9 +13,9 @@ import (
 	"github.com/healthmed/healthmed/services/notifier/internal/notice"
 )
 
-// TakeIn records an event and what it causes, in one statement and so in one transaction. New deliveries keep the
-// context's origin. An event that was taken in
-// before changes nothing; an older state never overwrites a newer one. It returns the number of new deliveries.
+// TakeIn records an event and what it causes, in one statement and so in one transaction. An event that was taken in
+// before changes nothing; an older state never overwrites a newer one. New deliveries keep the context's origin, but for
+// agendas, which no single event causes. It returns the number of new deliveries.
 func (s *Store) TakeIn(ctx context.Context, eventID uuid.UUID, plan notice.Plan, now time.Time) (int, error) {
 	rows := newDrafts(len(plan.Drafts))
 	for _, d := range plan.Drafts {
@@ -44,7 +44,8 @@ func (s *Store) TakeIn(ctx context.Context, eventID uuid.UUID, plan notice.Plan,
 			INSERT INTO deliveries (id, event_id, template, recipient_id, doctor_id, patient_id, appointment_id, version,
 				detail, status, planned_at, expires_at, due_at, created_at, updated_at, request_id, trace_parent)
 			SELECT r.id, r.event_id, r.template, r.recipient_id, r.doctor_id, r.patient_id, r.appointment_id, r.version,
-				r.detail, 'pending', r.planned_at, r.expires_at, greatest(r.planned_at, least($2, now())), $2, $2, $24, $25
+				r.detail, 'pending', r.planned_at, r.expires_at, greatest(r.planned_at, least($2, now())), $2, $2,
+				CASE WHEN r.template <> $26 THEN $24 ELSE '' END, CASE WHEN r.template <> $26 THEN $25 ELSE '' END
 			FROM fresh, unnest($13::uuid[], $14::uuid[], $15::text[], $16::uuid[], $17::uuid[], $18::uuid[], $19::uuid[],
 				$20::bigint[], $21::jsonb[], $22::timestamptz[], $23::timestamptz[])
 				AS r(id, event_id, template, recipient_id, doctor_id, patient_id, appointment_id, version, detail, planned_at, expires_at)
@@ -54,7 +55,7 @@ func (s *Store) TakeIn(ctx context.Context, eventID uuid.UUID, plan notice.Plan,
 		eventID, now,
 		a.ID, a.DoctorID, a.PatientID, a.StartsAt, a.EndsAt, a.TimeZone, a.Status, a.Version, a.ActorRole, plan.Appointment != nil,
 		rows.id, rows.eventID, rows.template, rows.recipientID, rows.doctorID, rows.patientID, rows.appointmentID,
-		rows.version, rows.detail, rows.plannedAt, rows.expiresAt, origin.RequestID, origin.TraceParent,
+		rows.version, rows.detail, rows.plannedAt, rows.expiresAt, origin.RequestID, origin.TraceParent, string(notice.DoctorAgenda),
 	).Scan(&added)
 	if err != nil {
 		return 0, fmt.Errorf("take in event: %w", err)
