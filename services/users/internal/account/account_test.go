@@ -228,7 +228,7 @@ func FuzzParseCRM(f *testing.F) {
 }
 
 func FuzzParseEmail(f *testing.F) {
-	for _, seed := range []string{"ana@example.com", "ana@médico.com.br", "a@b@c.d", "ana＠example.com", "x@xn--a.com"} {
+	for _, seed := range []string{"ana@example.com", "ana@médico.com.br", "a@b@c.d", "ana＠example.com", "x@xn--a.com", "x@a.\xc20"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

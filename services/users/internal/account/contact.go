@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -21,7 +22,7 @@ var ErrEmail = errors.New("account: not an e-mail address")
 func ParseEmail(s string) (Email, error) {
 	s = strings.Trim(s, " ")
 	at := strings.LastIndexByte(s, '@')
-	if at < 1 || at > 64 {
+	if at < 1 || at > 64 || !utf8.ValidString(s) { // idna makes punycode of broken text, which it doesn't read again
 		return "", ErrEmail
 	}
 	local := s[:at]
