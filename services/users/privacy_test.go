@@ -24,7 +24,8 @@ func TestErase_LeavesNothingOfThePerson(t *testing.T) {
 	doctor := crowd.Doctor(fields{"name": "Irene Inconfundível", "phone": "(11) 98765-4321"})
 	s.Do("PATCH", "/v1/me", doctor.Token, fields{"name": "Irene Inesquecível"}).Want(200)
 	userstest.NextEvent(t, s, "healthmed.users.user.updated.v1."+doctor.ID)
-	s.Do("DELETE", "/v1/me", doctor.Token, nil).Want(204)
+	s.Do("DELETE", "/v1/me", doctor.Token, nil, "If-Match", `"1"`).Problem(412, "precondition-failed")
+	s.Do("DELETE", "/v1/me", doctor.Token, nil, "If-Match", `"2"`).Want(204)
 
 	env := userstest.NextEvent(t, s, "healthmed.users.user.erased.v1."+doctor.ID)
 	erased, ok := env.Data.(*events.UserErased)

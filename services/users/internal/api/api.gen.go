@@ -741,6 +741,12 @@ type ChangeDoctorParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
+// EraseMeParams defines parameters for EraseMe.
+type EraseMeParams struct {
+	// IfMatch The ETag of the version that is to be changed; any other version answers 412.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
 // ChangeMeParams defines parameters for ChangeMe.
 type ChangeMeParams struct {
 	// IfMatch The ETag of the version that is to be changed; any other version answers 412.
@@ -863,7 +869,7 @@ type ServerInterface interface {
 	VerifyDoctor(c *fiber.Ctx, id ID) error
 	// EraseMe Erase own personal data (LGPD, art. 18)
 	// (DELETE /v1/me)
-	EraseMe(c *fiber.Ctx) error
+	EraseMe(c *fiber.Ctx, params EraseMeParams) error
 	// GetMe Own profile
 	// (GET /v1/me)
 	GetMe(c *fiber.Ctx) error
@@ -1384,8 +1390,33 @@ func (siw *ServerInterfaceWrapper) VerifyDoctor(c *fiber.Ctx) error {
 // EraseMe operation middleware
 func (siw *ServerInterfaceWrapper) EraseMe(c *fiber.Ctx) error {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params EraseMeParams
+
+	headers := c.GetReqHeaders()
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return fiber.NewError(fiber.StatusBadRequest, fmt.Sprintf("Too many values for ParamName If-Match, 1 is required, but %d found", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter If-Match: %w", err).Error())
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
 	handler := func(c *fiber.Ctx) error {
-		return siw.Handler.EraseMe(c)
+		return siw.Handler.EraseMe(c, params)
 	}
 
 	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
@@ -2388,6 +2419,7 @@ func (response VerifyDoctordefaultApplicationProblemPlusJSONResponse) VisitVerif
 }
 
 type EraseMeRequestObject struct {
+	Params EraseMeParams
 }
 
 type EraseMeResponseObject interface {
@@ -2400,6 +2432,17 @@ type EraseMe204Response struct {
 func (response EraseMe204Response) VisitEraseMeResponse(ctx *fiber.Ctx) error {
 	ctx.Status(204)
 	return nil
+}
+
+type EraseMe412ApplicationProblemPlusJSONResponse struct {
+	PreconditionFailedApplicationProblemPlusJSONResponse
+}
+
+func (response EraseMe412ApplicationProblemPlusJSONResponse) VisitEraseMeResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/problem+json")
+	ctx.Status(412)
+
+	return ctx.JSON(&response)
 }
 
 type EraseMedefaultApplicationProblemPlusJSONResponse struct {
@@ -3438,8 +3481,10 @@ func (sh *strictHandler) VerifyDoctor(ctx *fiber.Ctx, id ID) error {
 }
 
 // EraseMe operation middleware
-func (sh *strictHandler) EraseMe(ctx *fiber.Ctx) error {
+func (sh *strictHandler) EraseMe(ctx *fiber.Ctx, params EraseMeParams) error {
 	var request EraseMeRequestObject
+
+	request.Params = params
 
 	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
 		return sh.ssi.EraseMe(ctx.UserContext(), request.(EraseMeRequestObject))

@@ -150,8 +150,8 @@ func (s *Server) ChangeMe(ctx context.Context, req ChangeMeRequestObject) (Chang
 }
 
 // EraseMe implements DELETE /v1/me.
-func (s *Server) EraseMe(ctx context.Context, _ EraseMeRequestObject) (EraseMeResponseObject, error) {
-	if err := s.erase(ctx, who(ctx).ActorID, "", nil); err != nil {
+func (s *Server) EraseMe(ctx context.Context, req EraseMeRequestObject) (EraseMeResponseObject, error) {
+	if err := s.erase(ctx, who(ctx).ActorID, "", req.Params.IfMatch); err != nil {
 		return nil, gone(err)
 	}
 	return EraseMe204Response{}, nil
