@@ -127,6 +127,33 @@ func TestPasswordReset_EndsEverySignIn(t *testing.T) {
 	}
 }
 
+// A sign-in with the old password that is being verified while the password is replaced is one of those that end.
+func TestLogin_DoesNotOutliveAPasswordReplacedMeanwhile(t *testing.T) {
+	t.Parallel()
+	s := userstest.Start(t)
+	patient := (&userstest.Crowd{Service: s}).Patient()
+	answer := make(chan userstest.Response, 1)
+	userstest.Database(t, s, func(c *pgx.Conn) error {
+		return pgx.BeginFunc(t.Context(), c, func(tx pgx.Tx) error {
+			// As the service does it, and stopped just before its end.
+			if _, err := tx.Exec(t.Context(), `SELECT FROM users WHERE id = $1 FOR UPDATE`, patient.ID); err != nil {
+				return err
+			}
+			if _, err := tx.Exec(t.Context(), `UPDATE credentials SET password_hash = 'another', changed_at = now() WHERE user_id = $1`, patient.ID); err != nil {
+				return err
+			}
+			go func() {
+				answer <- s.Do("POST", "/v1/auth/login", "", fields{"email": patient.Email, "password": userstest.Password})
+			}()
+			userstest.Eventually(t, "the sign-in waits for the account", func() bool {
+				return userstest.Count(t, s, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) > 0
+			})
+			return nil
+		})
+	})
+	(<-answer).Problem(401, "invalid-credentials")
+}
+
 func TestChangePassword_NeedsThePresentOne(t *testing.T) {
 	t.Parallel()
 	s := userstest.Start(t)

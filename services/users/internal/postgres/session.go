@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/healthmed/healthmed/services/users/internal/account"
 	"github.com/healthmed/healthmed/services/users/internal/keyring"
@@ -18,15 +19,29 @@ type Family struct {
 	UserID    uuid.UUID
 	TokenHash []byte
 	ExpiresAt time.Time
+	// PasswordSetAt is the Credential's of the password that was shown.
+	PasswordSetAt time.Time
 }
 
-// StartFamily stores a sign-in.
+// StartFamily stores a sign-in, unless the password was replaced, or the account erased, while it was being verified:
+// account.ErrInvalidCredentials. What ends every sign-in would otherwise miss this one.
 func (s *Store) StartFamily(ctx context.Context, f Family) error {
 	now := s.clock()
 	batch := &pgx.Batch{}
-	batch.Queue(`INSERT INTO refresh_families (id, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4)`,
-		f.ID, f.UserID, now, f.ExpiresAt)
-	batch.Queue(`INSERT INTO refresh_tokens (hash, family_id, issued_at) VALUES ($1, $2, $3)`, f.TokenHash, f.ID, now)
+	// Whoever changes the account holds its row until they are done; the next statement then sees what they did.
+	batch.Queue(`SELECT FROM users WHERE id = $1 FOR KEY SHARE`, f.UserID)
+	batch.Queue(`
+		WITH family AS (
+			INSERT INTO refresh_families (id, user_id, created_at, expires_at)
+			SELECT $1, user_id, $2, $3 FROM credentials WHERE user_id = $4 AND changed_at = $5
+			RETURNING id)
+		INSERT INTO refresh_tokens (hash, family_id, issued_at) SELECT $6, id, $2 FROM family`,
+		f.ID, now, f.ExpiresAt, f.UserID, f.PasswordSetAt, f.TokenHash).Exec(func(tag pgconn.CommandTag) error {
+		if tag.RowsAffected() == 0 {
+			return account.ErrInvalidCredentials
+		}
+		return nil
+	})
 	return s.pool.SendBatch(ctx, batch).Close()
 }
 

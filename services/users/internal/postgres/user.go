@@ -132,14 +132,15 @@ func nonNil(s []string) []string {
 
 // Credential is what signing in needs to know.
 type Credential struct {
-	User         account.User
-	PasswordHash string // empty: no such account, or no password
+	User          account.User
+	PasswordHash  string // empty: no such account, or no password
+	PasswordSetAt time.Time
 }
 
 // Credential finds an account by e-mail. An unknown e-mail is not an error: it has an empty hash, and takes the caller as long.
 func (s *Store) Credential(ctx context.Context, email account.Email) (Credential, error) {
 	rows, err := s.pool.Query(ctx, `
-		SELECT `+userColumns+`, credentials.password_hash
+		SELECT `+userColumns+`, credentials.password_hash, credentials.changed_at
 		FROM users JOIN credentials ON credentials.user_id = users.id
 		WHERE users.email = $1`, email)
 	if err != nil {
@@ -148,20 +149,22 @@ func (s *Store) Credential(ctx context.Context, email account.Email) (Credential
 	defer rows.Close()
 	var c Credential
 	for rows.Next() {
-		if c.User, err = s.scanUser(withHash{rows, &c.PasswordHash}); err != nil {
+		if c.User, err = s.scanUser(withCredential{rows, &c}); err != nil {
 			return Credential{}, err
 		}
 	}
 	return c, rows.Err()
 }
 
-// withHash scans userColumns and the password hash that follows.
-type withHash struct {
+// withCredential scans userColumns and what follows of the credential.
+type withCredential struct {
 	pgx.Rows
-	hash *string
+	c *Credential
 }
 
-func (w withHash) Scan(dest ...any) error { return w.Rows.Scan(append(dest, w.hash)...) }
+func (w withCredential) Scan(dest ...any) error {
+	return w.Rows.Scan(append(dest, &w.c.PasswordHash, &w.c.PasswordSetAt)...)
+}
 
 // SetPasswordHash stores a hash made anew with the present parameters, unless the password was changed meanwhile.
 func (s *Store) SetPasswordHash(ctx context.Context, userID uuid.UUID, old, fresh string) error {

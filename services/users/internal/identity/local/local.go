@@ -83,7 +83,11 @@ func (p *Provider) SignIn(ctx context.Context, email account.Email, pass string)
 	}
 	err = p.Store.StartFamily(ctx, postgres.Family{
 		ID: family, UserID: c.User.ID, TokenHash: hashSecret(refresh), ExpiresAt: p.Now().Add(p.RefreshTTL),
+		PasswordSetAt: c.PasswordSetAt,
 	})
+	if errors.Is(err, account.ErrInvalidCredentials) {
+		return identity.Session{}, &identity.Refused{UserID: c.User.ID}
+	}
 	if err != nil {
 		return identity.Session{}, err
 	}
