@@ -29,7 +29,7 @@ var overdue = map[string]map[string]string{
 		"outbox row": `SELECT subject || ' since ' || created_at || coalesce(': ' || last_error, '') FROM outbox WHERE published_at IS NULL AND created_at < now() - $1::interval`,
 		"delivery": `SELECT id || ' ' || template || ' is ' || status || ', attempt ' || attempts || coalesce(', ' || last_error, '') FROM deliveries
 			WHERE status IN ('sending', 'unknown', 'waiting') AND created_at < now() - $1::interval
-				OR status = 'pending' AND (attempts > 0 OR due_at < now() - $1::interval)`,
+				OR status = 'pending' AND (attempts > 0 OR last_error IS NOT NULL OR due_at < now() - $1::interval)`, // with a reason: held back
 	},
 }
 

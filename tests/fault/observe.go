@@ -110,7 +110,8 @@ func read(ctx context.Context, js jetstream.JetStream, name string) (list []Even
 	if err != nil {
 		return nil, nil, err
 	}
-	for left := consumer.CachedInfo().NumPending; left > 0; {
+	const patience = 20 // in a cluster the new consumer may be without a leader for a moment
+	for left, tries := consumer.CachedInfo().NumPending, 0; left > 0; {
 		batch, err := consumer.Fetch(int(min(left, 500)), jetstream.FetchMaxWait(5*time.Second)) //nolint:gosec // at most 500
 		if err != nil {
 			return nil, nil, err
@@ -130,8 +131,12 @@ func read(ctx context.Context, js jetstream.JetStream, name string) (list []Even
 			list = append(list, Event{Seq: meta.Sequence.Stream, ID: env.ID, Type: env.Type, Aggregate: env.Subject, Version: version})
 			raw = append(raw, m.Data())
 		}
-		if n == 0 {
+		if tries++; n > 0 {
+			tries = 0
+		} else if tries == patience {
 			return nil, nil, fmt.Errorf("%s: %d messages did not come: %w", name, left, batch.Error())
+		} else {
+			time.Sleep(500 * time.Millisecond)
 		}
 		left -= min(n, left)
 	}
