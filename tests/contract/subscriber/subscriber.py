@@ -4,6 +4,7 @@ handled once though it may be delivered twice."""
 import asyncio
 import json
 import os
+import pathlib
 import signal
 import sqlite3
 import ssl
@@ -58,18 +59,20 @@ async def main():
     stopping = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stopping.set)
-    ca = os.environ.get("NATS_CA")
+    ca, seed_file = os.environ.get("NATS_CA"), os.environ.get("NATS_NKEY")
+    seed = pathlib.Path(seed_file).read_text().strip() if seed_file else None  # older nats-py stumbles over the file's newline
+    inboxes = f"_INBOX_{CONSUMER}"
     connection = await nats.connect(
         os.environ.get("NATS_URL", "nats://127.0.0.1:4222"),
         name=CONSUMER,
-        inbox_prefix=f"_INBOX_{CONSUMER}",
+        inbox_prefix=inboxes,
         max_reconnect_attempts=-1,
-        nkeys_seed=os.environ.get("NATS_NKEY"),
+        nkeys_seed_str=seed,
         tls=ssl.create_default_context(cafile=ca) if ca else None,
     )
     db = sqlite3.connect(f"{CONSUMER}.db")
     db.execute("CREATE TABLE IF NOT EXISTS handled_events (id TEXT PRIMARY KEY)")
-    subscription = await connection.jetstream().pull_subscribe_bind(CONSUMER, stream=STREAM)
+    subscription = await connection.jetstream().pull_subscribe_bind(CONSUMER, stream=STREAM, inbox_prefix=f"{inboxes}.".encode())
     while not stopping.is_set():
         try:
             messages = await subscription.fetch(100, timeout=5)
