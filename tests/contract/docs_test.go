@@ -2,6 +2,7 @@ package contract_test
 
 import (
 	"html"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
@@ -43,7 +44,7 @@ func TestPage_TellsHowToMakeTheConsumerBeforeReadingFromIt(t *testing.T) {
 		t.Fatal("docs/events.md does not say how to make a consumer")
 	}
 	rec := httptest.NewRecorder()
-	eventsdoc.Handler().ServeHTTP(rec, httptest.NewRequest("GET", "/events", nil))
+	eventsdoc.Handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/events", nil))
 	before, _, found := strings.Cut(html.UnescapeString(rec.Body.String()), "nats consumer next SCHEDULING my-system ")
 	if !found || !strings.Contains(before, "<code>nats consumer add "+add+"</code>") {
 		t.Errorf("the page does not say first:\nnats consumer add %s", add)
