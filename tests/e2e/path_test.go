@@ -48,19 +48,8 @@ func TestPath(t *testing.T) {
 	}
 	anyone := system.Client{Origin: sys.Origin}
 
-	doctorID := register(t, anyone, "doctors", map[string]any{
-		"name": "Helena Prado", "cpf": "390.533.447-05", "email": "helena.prado@clinic.example", "password": password,
-		"crm": map[string]string{"number": "778899", "state": "SP"}, "specialties": []string{"cardiology"},
-	})
-	patientID := register(t, anyone, "patients", map[string]any{
-		"name": "Marcos Vinícius Alves", "cpf": "86288366757", "email": "marcos.alves@mail.example", "password": password,
-	})
-	register(t, anyone, "patients", map[string]any{
-		"name": "Outra Paciente", "cpf": "714.287.938-60", "email": "outra@mail.example", "password": password,
-	})
-	doctor, _ := system.SignIn(t, sys.Origin, "helena.prado@clinic.example", password)
-	patient, _ := system.SignIn(t, sys.Origin, "MARCOS.ALVES@mail.example", password)
-	other, _ := system.SignIn(t, sys.Origin, "outra@mail.example", password)
+	cast := newCast(t, sys.Origin)
+	doctorID, patientID, doctor, patient, other := cast.doctorID, cast.patientID, cast.doctor, cast.patient, cast.other
 
 	doctor.Do(t, http.MethodPut, "/v1/doctors/"+doctorID+"/availability", everyDay()).Want(t, http.StatusOK)
 	slot := firstSlot(t, anyone, doctorID)
@@ -141,6 +130,31 @@ func TestPath(t *testing.T) {
 	})
 	noSecretsInLogs(t, dir, "390.533.447-05", "39053344705", "86288366757", password, "marcos.alves@mail.example", "Dor no peito")
 	t.Logf("first start: %s", sys.Ready.Round(10*time.Millisecond))
+}
+
+// cast are the people of a test, registered and signed in.
+type cast struct {
+	doctorID, patientID    string
+	doctor, patient, other system.Client // other is a patient too
+}
+
+func newCast(t *testing.T, origin string) (c cast) {
+	t.Helper()
+	anyone := system.Client{Origin: origin}
+	c.doctorID = register(t, anyone, "doctors", map[string]any{
+		"name": "Helena Prado", "cpf": "390.533.447-05", "email": "helena.prado@clinic.example", "password": password,
+		"crm": map[string]string{"number": "778899", "state": "SP"}, "specialties": []string{"cardiology"},
+	})
+	c.patientID = register(t, anyone, "patients", map[string]any{
+		"name": "Marcos Vinícius Alves", "cpf": "86288366757", "email": "marcos.alves@mail.example", "password": password,
+	})
+	register(t, anyone, "patients", map[string]any{
+		"name": "Outra Paciente", "cpf": "714.287.938-60", "email": "outra@mail.example", "password": password,
+	})
+	c.doctor, _ = system.SignIn(t, origin, "helena.prado@clinic.example", password)
+	c.patient, _ = system.SignIn(t, origin, "MARCOS.ALVES@mail.example", password)
+	c.other, _ = system.SignIn(t, origin, "outra@mail.example", password)
+	return c
 }
 
 func register(t *testing.T, c system.Client, role string, body map[string]any) string {

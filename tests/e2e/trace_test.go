@@ -29,19 +29,8 @@ func TestTrace(t *testing.T) {
 	sys := system.Start(t, system.DataDir(t), "DEMO=false",
 		"OTEL_EXPORTER_OTLP_ENDPOINT="+collector.server.URL, "OTEL_BSP_SCHEDULE_DELAY=200")
 	anyone := system.Client{Origin: sys.Origin}
-	doctorID := register(t, anyone, "doctors", map[string]any{
-		"name": "Helena Prado", "cpf": "390.533.447-05", "email": "helena.prado@clinic.example", "password": password,
-		"crm": map[string]string{"number": "778899", "state": "SP"}, "specialties": []string{"cardiology"},
-	})
-	patientID := register(t, anyone, "patients", map[string]any{
-		"name": "Marcos Alves", "cpf": "86288366757", "email": "marcos.alves@mail.example", "password": password,
-	})
-	register(t, anyone, "patients", map[string]any{
-		"name": "Outra Paciente", "cpf": "714.287.938-60", "email": "outra@mail.example", "password": password,
-	})
-	doctor, _ := system.SignIn(t, sys.Origin, "helena.prado@clinic.example", password)
-	patient, _ := system.SignIn(t, sys.Origin, "marcos.alves@mail.example", password)
-	other, _ := system.SignIn(t, sys.Origin, "outra@mail.example", password)
+	cast := newCast(t, sys.Origin)
+	doctorID, patientID, doctor, patient, other := cast.doctorID, cast.patientID, cast.doctor, cast.patient, cast.other
 
 	hours := everyDay()
 	hours["slot_minutes"] = 180 // one a day
