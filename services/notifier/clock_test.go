@@ -154,6 +154,7 @@ func TestByTheClock_LateOnlyIfItStillMakesSense(t *testing.T) {
 	h.book(early)
 	h.book(late)
 	h.wantBecame(patient, "patient_booked", map[string]int{"sent": 2})
+	h.wantBecame(doctor, "doctor_booked", map[string]int{"sent": 2})
 	stop()
 	c.set(early.StartsAt.Add(-30 * time.Minute)) // everything was down since before the reminders were due
 	h.start()
