@@ -69,7 +69,7 @@ func (s *Server) listMessages(w http.ResponseWriter, r *http.Request) {
 }
 
 func itemOf(rec *record) item {
-	return item{Message: rec.Message, Preview: rec.Preview, Invitation: rec.Invitation, Size: rec.Size}
+	return item{Message: rec.Message, Preview: rec.look().Preview, Invitation: rec.look().Invitation, Size: rec.Size}
 }
 
 // filter keeps what went to an address and holds every word.
@@ -80,7 +80,7 @@ func filter(records []*record, to, q string) []*record {
 		if to != "" && !slices.ContainsFunc(rec.To, func(addr string) bool { return strings.EqualFold(addr, to) }) {
 			continue
 		}
-		if slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(rec.Search, word) }) {
+		if slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(rec.look().Search, word) }) {
 			continue
 		}
 		kept = append(kept, rec)

@@ -19,12 +19,29 @@ import (
 // untouched, so that one rename makes the whole message appear or not.
 type record struct {
 	Message
-	Seq        uint64 `json:"seq"`        // order of acceptance
-	Size       int    `json:"size"`       // bytes of source
+	summary
+	Seq    uint64 `json:"seq"`  // order of acceptance
+	Size   int    `json:"size"` // bytes of source
+	source []byte // only where there is no directory
+	read   sync.Once
+}
+
+// summary is what the list shows of a message's inside, and is searched in.
+type summary struct {
 	Preview    string `json:"preview"`    // first words of the text
 	Search     string `json:"search"`     // folded words to search in
 	Invitation string `json:"invitation"` // method of the calendar invitation, or ""
-	source     []byte // only where there is no directory
+}
+
+// look is the summary. Of a message in memory it is made when somebody first looks, because taking it apart costs as
+// much as accepting it, and under a load nobody does.
+func (rec *record) look() summary {
+	rec.read.Do(func() {
+		if rec.source != nil {
+			rec.summary = summarize(rec.Message, rec.source)
+		}
+	})
+	return rec.summary
 }
 
 const (
@@ -117,17 +134,18 @@ func firstLine(path string) ([]byte, error) {
 }
 
 // add takes a message; when it returns, the message survives an end of the process.
-func (st *store) add(rec *record, source []byte) error {
+func (st *store) add(rec *record) error {
 	st.mu.Lock()
 	st.lastSeq++
 	rec.Seq = st.lastSeq
 	st.mu.Unlock()
 
-	rec.Size = len(source)
-	if st.dir == "" {
-		rec.source = source
-	} else if err := st.write(rec, source); err != nil {
-		return err
+	if st.dir != "" {
+		rec.look()
+		if err := st.write(rec); err != nil {
+			return err
+		}
+		rec.source = nil
 	}
 
 	st.mu.Lock()
@@ -140,13 +158,13 @@ func (st *store) add(rec *record, source []byte) error {
 	return nil
 }
 
-func (st *store) write(rec *record, source []byte) error {
+func (st *store) write(rec *record) error {
 	head, err := json.Marshal(rec)
 	if err != nil {
 		return err
 	}
 	temp := filepath.Join(st.dir, rec.ID+tempSuffix)
-	content := slices.Concat(head, []byte("\n"), source)
+	content := slices.Concat(head, []byte("\n"), rec.source)
 	if err := os.WriteFile(temp, content, 0o600); err != nil {
 		return errors.Join(err, removeIfThere(temp))
 	}

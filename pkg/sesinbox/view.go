@@ -101,16 +101,17 @@ func (v *view) readHeader(h message.Header) {
 		}
 		v.Headers = append(v.Headers, headerLine{fields.Key(), clean(value)})
 	}
-	text := func(name string) string {
-		value, err := h.Text(name)
-		if err != nil {
-			v.warn("Header %s is in an unknown encoding.", name)
-			value = h.Get(name)
-		}
-		return clean(value)
-	}
-	v.Subject = text("Subject")
+	v.Subject = v.headerText(h, "Subject")
 	v.From, v.HeaderTo, v.Cc, v.ReplyTo = addresses(h, "From"), addresses(h, "To"), addresses(h, "Cc"), addresses(h, "Reply-To")
+}
+
+func (v *view) headerText(h message.Header, name string) string {
+	value, err := h.Text(name)
+	if err != nil {
+		v.warn("Header %s is in an unknown encoding.", name)
+		value = h.Get(name)
+	}
+	return clean(value)
 }
 
 // addresses shows a list as a person writes it; a malformed one as it is.
@@ -219,24 +220,31 @@ func clean(s string) string {
 
 // record is what the index keeps of a message.
 func (o *outgoing) record() *record {
-	v := parse(o.source)
-	rec := &record{Message: Message{
-		ID: o.id, To: o.recipients, From: v.From, Subject: v.Subject, SentAt: o.sentAt, Tags: o.tags,
-	}}
-	rec.Preview = preview(v.Text)
-	if v.Invitation != nil {
-		rec.Invitation = v.Invitation.Method
+	rec := &record{Message: Message{ID: o.id, To: o.recipients, SentAt: o.sentAt, Tags: o.tags}, Size: len(o.source), source: o.source}
+	var v view
+	if entity, _ := message.Read(bytes.NewReader(o.source)); entity != nil {
+		rec.From, rec.Subject = addresses(entity.Header, "From"), v.headerText(entity.Header, "Subject")
 	}
-	words := []string{v.Subject, v.From, v.HeaderTo, v.Cc, strings.Join(o.recipients, " ")}
-	for name, value := range o.tags {
+	return rec
+}
+
+// summarize takes a message apart for the list and its search.
+func summarize(m Message, source []byte) summary {
+	v := parse(source)
+	s := summary{Preview: preview(v.Text)}
+	if v.Invitation != nil {
+		s.Invitation = v.Invitation.Method
+	}
+	words := []string{m.Subject, m.From, v.HeaderTo, v.Cc, strings.Join(m.To, " ")}
+	for name, value := range m.Tags {
 		words = append(words, name+"="+value)
 	}
 	words = append(words, v.Text)
-	rec.Search = fold(strings.Join(words, "\n"))
-	if len(rec.Search) > searchBytes {
-		rec.Search = strings.ToValidUTF8(rec.Search[:searchBytes], "")
+	s.Search = fold(strings.Join(words, "\n"))
+	if len(s.Search) > searchBytes {
+		s.Search = strings.ToValidUTF8(s.Search[:searchBytes], "")
 	}
-	return rec
+	return s
 }
 
 func preview(text string) string {

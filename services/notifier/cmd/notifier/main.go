@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -43,6 +44,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	switch command {
 	case "":
+		tuneCollector()
 		return with(ctx, notifier.Run)
 	case "migrate":
 		return with(ctx, notifier.Migrate)
@@ -58,6 +60,14 @@ func run(ctx context.Context, args []string) error {
 		return healthcheck(ctx, os.Getenv("OPS_ADDR"))
 	}
 	return fmt.Errorf("unknown command %q: none, migrate, preview, healthcheck, outbox, projection or dead-letters", command)
+}
+
+// tuneCollector trades memory for time: what lives is small (some 10 MiB), and each message leaves 200 KiB behind, so
+// that a collection at every doubling takes a tenth of the processor while a queue is worked off. GOGC overrides it.
+func tuneCollector() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
 }
 
 // preview takes a folder and nothing else: an option that it doesn't know must not become one.

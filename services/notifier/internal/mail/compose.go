@@ -1,7 +1,6 @@
 package mail
 
 import (
-	"bytes"
 	"embed"
 	"errors"
 	"fmt"
@@ -55,19 +54,39 @@ func NewComposer(cfg Config) (*Composer, error) {
 	}
 	for _, l := range []notice.Locale{notice.Portuguese, notice.English} {
 		for _, t := range notice.Templates() {
-			common, own := "templates/"+string(l)+"/common.tmpl", "templates/"+string(l)+"/"+string(t)+".tmpl"
-			k := key{l, t}
-			if c.text[k], err = texttemplate.New("").Funcs(funcs()).
-				ParseFS(files, common, own); err != nil {
+			own, err := sources(string(l)+"/common.tmpl", string(l)+"/"+string(t)+".tmpl")
+			if err != nil {
 				return nil, err
 			}
-			if c.html[k], err = htmltemplate.New("").Funcs(funcs()).
-				ParseFS(files, "templates/layout.tmpl", common, own); err != nil {
+			layout, err := sources("layout.tmpl")
+			if err != nil {
 				return nil, err
+			}
+			k := key{l, t}
+			if c.text[k], err = texttemplate.New("").Funcs(funcs()).Parse(own); err != nil {
+				return nil, fmt.Errorf("%s of %s: %w", t, l, err)
+			}
+			if c.html[k], err = htmltemplate.New("").Funcs(funcs()).Parse(layout + own); err != nil {
+				return nil, fmt.Errorf("%s of %s: %w", t, l, err)
 			}
 		}
 	}
 	return c, nil
+}
+
+// sources reads templates and puts the styles in: they never change, and a message has thirty of them.
+func sources(names ...string) (string, error) {
+	var all strings.Builder
+	for _, name := range names {
+		text, err := files.ReadFile("templates/" + name)
+		if err != nil {
+			return "", err
+		}
+		all.WriteString(styleCall.ReplaceAllStringFunc(string(text), func(call string) string {
+			return css(styleCall.FindStringSubmatch(call)[1])
+		}))
+	}
+	return all.String(), nil
 }
 
 // Compose writes the message for a notice, in its reader's language.
@@ -135,11 +154,17 @@ func (c *Composer) Seal(n notice.Notice) (Envelope, error) {
 	}, nil
 }
 
+// htmlBytes is what most messages need: the room is asked for once.
+const htmlBytes = 16 << 10
+
 // run executes a template of either kind: both have this method, with an io.Writer.
 func run(t interface {
 	ExecuteTemplate(w io.Writer, name string, data any) error
 }, name string, v View) (string, error) {
-	var b bytes.Buffer
+	var b strings.Builder
+	if name == "layout" {
+		b.Grow(htmlBytes)
+	}
 	if err := t.ExecuteTemplate(&b, name, v); err != nil {
 		return "", fmt.Errorf("template %s: %w", name, err)
 	}

@@ -73,6 +73,7 @@ func mimeOf(m Message, from *mail.Address, replyTo string, to *mail.Address, n n
 		}
 	}
 	var b bytes.Buffer
+	b.Grow(2 * (len(m.HTML) + len(m.Text) + 2*len(m.Calendar)))
 	if _, err := msg.WriteTo(&b); err != nil {
 		return nil, fmt.Errorf("write message: %w", err)
 	}
