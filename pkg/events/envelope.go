@@ -30,18 +30,18 @@ type Envelope struct {
 
 // wire is the message body, member by member in the order of the documentation.
 type wire struct {
-	SpecVersion     string          `json:"specversion"`
-	ID              string          `json:"id"`
-	Source          string          `json:"source"`
-	Type            string          `json:"type"`
-	Subject         string          `json:"subject"`
-	Time            time.Time       `json:"time"`
-	DataContentType string          `json:"datacontenttype"`
-	DataSchema      string          `json:"dataschema"`
-	Sequence        string          `json:"sequence"`
-	CorrelationID   string          `json:"correlationid,omitempty"`
-	TraceParent     string          `json:"traceparent,omitempty"`
-	Data            json.RawMessage `json:"data"`
+	SpecVersion     string    `json:"specversion"`
+	ID              string    `json:"id"`
+	Source          string    `json:"source"`
+	Type            string    `json:"type"`
+	Subject         string    `json:"subject"`
+	Time            time.Time `json:"time"`
+	DataContentType string    `json:"datacontenttype"`
+	DataSchema      string    `json:"dataschema"`
+	Sequence        string    `json:"sequence"`
+	CorrelationID   string    `json:"correlationid,omitempty"`
+	TraceParent     string    `json:"traceparent,omitempty"`
+	Data            checked   `json:"data"`
 }
 
 // New wraps an event in an envelope with a fresh id. sequence is the aggregate's version after the event.
@@ -76,14 +76,10 @@ func (e Envelope) Encode() ([]byte, error) {
 	if err := validate(c, e.Sequence); err != nil {
 		return nil, err
 	}
-	data, err := json.Marshal(c)
-	if err != nil {
-		return nil, invalid("%s: data: %v", d.Name, err)
-	}
 	w := wire{
 		SpecVersion: "1.0", ID: e.ID.String(), Source: c.Source(), Type: d.Type(), Subject: c.AggregateID().String(),
 		Time: c.At(), DataContentType: "application/json", DataSchema: d.DataSchema(),
-		Sequence: fmt.Sprintf("%020d", e.Sequence), Data: data,
+		Sequence: fmt.Sprintf("%020d", e.Sequence), Data: c,
 		CorrelationID: wellFormed(e.CorrelationID, correlationPattern),
 		TraceParent:   wellFormed(e.TraceParent, traceParentPattern),
 	}

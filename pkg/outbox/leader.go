@@ -176,7 +176,7 @@ func (l *leader) round(ctx context.Context) error {
 		case l.pub.acked > 0:
 			l.coolDown = 0
 			if len(rows) > 1 && len(rows) < limit {
-				pause(ctx, gatherPause)
+				pause(ctx, gatherPause*time.Duration(min(1+len(rows)/8, 4)))
 			}
 		case l.pub.unanswered > 0 || len(l.pub.inFlight) > 0:
 			l.coolDown = min(max(firstCoolDown, 2*l.coolDown), maxCoolDown)

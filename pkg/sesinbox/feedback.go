@@ -25,14 +25,14 @@ func (s *Server) simulate(m Message) {
 		return
 	}
 	now := s.now().UTC()
-	s.queue.Send(SendEvent(m, now))
+	s.queue.SendFunc(func() string { return SendEvent(m, now) })
 	if sentTo(m, simulatorBounce) {
-		s.queue.Send(BounceEvent(m, now, true))
+		s.queue.SendFunc(func() string { return BounceEvent(m, now, true) })
 		return
 	}
-	s.queue.Send(DeliveryEvent(m, now))
+	s.queue.SendFunc(func() string { return DeliveryEvent(m, now) })
 	if sentTo(m, simulatorComplaint) {
-		s.queue.Send(ComplaintEvent(m, now))
+		s.queue.SendFunc(func() string { return ComplaintEvent(m, now) })
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -178,8 +179,17 @@ func checkSigned(r *http.Request) error {
 	return nil
 }
 
+// bodies are used again: what is decoded of one is a copy.
+var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
 func readJSON(r *http.Request, into any) error {
-	var body bytes.Buffer
+	body := bodies.Get().(*bytes.Buffer)
+	defer func() {
+		if body.Cap() <= 2*maxTrustedBytes {
+			bodies.Put(body)
+		}
+	}()
+	body.Reset()
 	body.Grow(int(min(max(r.ContentLength, 0), maxTrustedBytes)) + bytes.MinRead)
 	if _, err := body.ReadFrom(io.LimitReader(r.Body, maxRequestBytes+1)); err != nil {
 		return badRequest("The request body could not be read.")

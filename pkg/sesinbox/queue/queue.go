@@ -41,6 +41,7 @@ type Queue struct {
 type message struct {
 	id            string
 	body          string
+	write         func() string // of body, until it is first received; or nil
 	sentAt        time.Time
 	firstReceived time.Time
 	visibleAt     time.Time
@@ -58,13 +59,17 @@ func New(name string, visibility time.Duration) *Queue {
 }
 
 // Send puts a message at the end and returns its id.
-func (q *Queue) Send(body string) string { return q.send(body, 0) }
+func (q *Queue) Send(body string) string { return q.send(&message{body: body}, 0) }
 
-func (q *Queue) send(body string, delay time.Duration) string {
+// SendFunc is Send of a body that is only written once somebody receives it. write is called at most once, while the
+// queue is locked.
+func (q *Queue) SendFunc(write func() string) string { return q.send(&message{write: write}, 0) }
+
+func (q *Queue) send(m *message, delay time.Duration) string {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := time.Now()
-	m := &message{id: uuid.NewString(), body: body, sentAt: now, visibleAt: now.Add(delay)}
+	m.id, m.sentAt, m.visibleAt = uuid.NewString(), now, now.Add(delay)
 	q.messages = append(q.messages, m)
 	if len(q.messages) > maxMessages {
 		q.messages = append(q.messages[:0], q.messages[len(q.messages)-maxMessages:]...)
@@ -146,6 +151,9 @@ func (q *Queue) take(limit int, visibility time.Duration) (taken []message, arri
 		m.visibleAt = now.Add(visibility)
 		if m.firstReceived.IsZero() {
 			m.firstReceived = now
+		}
+		if m.write != nil {
+			m.body, m.write = m.write(), nil
 		}
 		taken = append(taken, *m)
 	}

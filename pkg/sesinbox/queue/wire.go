@@ -147,7 +147,7 @@ func (q *Queue) sendMessage(in request) (any, *fault) {
 	case in.DelaySeconds < 0 || in.DelaySeconds > int(maxDelay/time.Second):
 		return nil, outOfRange("DelaySeconds", in.DelaySeconds, 0, maxDelay)
 	}
-	id := q.send(*in.MessageBody, time.Duration(in.DelaySeconds)*time.Second)
+	id := q.send(&message{body: *in.MessageBody}, time.Duration(in.DelaySeconds)*time.Second)
 	return map[string]string{"MessageId": id, "MD5OfMessageBody": sum(*in.MessageBody)}, nil
 }
 

@@ -17,9 +17,13 @@ import (
 	"github.com/healthmed/healthmed/pkg/bus/accountmail"
 	"github.com/healthmed/healthmed/pkg/events"
 	pkgpostgres "github.com/healthmed/healthmed/pkg/postgres"
+	"github.com/healthmed/healthmed/pkg/telemetry"
 	"github.com/healthmed/healthmed/services/notifier/internal/notice"
 	"github.com/healthmed/healthmed/services/notifier/internal/postgres"
 )
+
+// takenTogether bounds how many events of appointments are written at once.
+const takenTogether = 64
 
 // Config of a Consumer.
 type Config struct {
@@ -49,7 +53,11 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	// Order doesn't matter to either: projections only move forward by version, and deliveries are decided when due.
 	subscribe(bus.Subscription{Stream: bus.Users, Durable: "notifier-users", InFlight: 8, Handle: c.User})
-	subscribe(bus.Subscription{Stream: bus.Scheduling, Durable: "notifier-scheduling", InFlight: 16, Handle: c.Appointment})
+	group.Go(func() error {
+		return c.cfg.Conn.SubscribeBatch(ctx, bus.Subscription{
+			Stream: bus.Scheduling, Durable: "notifier-scheduling", InFlight: 2, Unavailable: pkgpostgres.IsUnavailable,
+		}, takenTogether, c.Appointments)
+	})
 	group.Go(func() error {
 		return c.cfg.Conn.SubscribeRaw(ctx, bus.Subscription{
 			Stream: bus.AccountMail, Durable: "notifier-account-mail", InFlight: 8, Unavailable: pkgpostgres.IsUnavailable,
@@ -95,13 +103,24 @@ func contactOf(ev *events.UserRegistered, version int64) notice.Contact {
 	}
 }
 
-// Appointment keeps an appointment's state and plans deliveries.
-func (c *Consumer) Appointment(ctx context.Context, m bus.Message) error {
-	plan := c.cfg.Policy.PlanFor(m.Envelope)
-	if plan.Appointment == nil && len(plan.Drafts) == 0 {
-		return nil // concerns nobody's inbox
+// Appointments keeps appointments' states and plans deliveries.
+func (c *Consumer) Appointments(ctx context.Context, ms []bus.Message) error {
+	var taken []postgres.Taken
+	for _, m := range ms {
+		plan := c.cfg.Policy.PlanFor(m.Envelope)
+		if plan.Appointment == nil && len(plan.Drafts) == 0 {
+			continue // concerns nobody's inbox
+		}
+		origin := telemetry.Origin{RequestID: m.CorrelationID, TraceParent: m.TraceParent}
+		if len(ms) == 1 {
+			origin = telemetry.OriginOf(ctx)
+		}
+		taken = append(taken, postgres.Taken{EventID: m.ID, Plan: plan, Origin: origin})
 	}
-	added, err := c.cfg.Store.TakeIn(ctx, m.ID, plan, c.cfg.Now())
+	if len(taken) == 0 {
+		return nil
+	}
+	added, err := c.cfg.Store.TakeIn(ctx, taken, c.cfg.Now())
 	if err == nil && added > 0 {
 		c.cfg.Nudge()
 	}

@@ -1,9 +1,11 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,28 +15,45 @@ import (
 	"github.com/healthmed/healthmed/services/notifier/internal/notice"
 )
 
-// TakeIn records an event and what it causes, in one statement and so in one transaction. An event that was taken in
-// before changes nothing; an older state never overwrites a newer one. New deliveries keep the context's origin, but for
-// agendas, which no single event causes. It returns the number of new deliveries.
-func (s *Store) TakeIn(ctx context.Context, eventID uuid.UUID, plan notice.Plan, now time.Time) (int, error) {
-	rows := newDrafts(len(plan.Drafts))
-	for _, d := range plan.Drafts {
-		if err := rows.add(d, now); err != nil {
-			return 0, err
+// Taken is an event and what it causes.
+type Taken struct {
+	EventID uuid.UUID
+	Plan    notice.Plan
+	Origin  telemetry.Origin // kept with new deliveries, but for agendas, which no single event causes
+}
+
+// TakeIn records events and what they cause, in one statement and so in one transaction. An event that was taken in
+// before changes nothing; an older state never overwrites a newer one. It returns the number of new deliveries.
+//
+// Replicas may be given the same events, or events of the same appointments, at once: inbox and appointments are
+// written in the order of their ids, so that none waits for one that waits for it.
+func (s *Store) TakeIn(ctx context.Context, taken []Taken, now time.Time) (int, error) {
+	events := make([]uuid.UUID, 0, len(taken))
+	var states states
+	rows := newDrafts(2 * len(taken))
+	for _, t := range taken {
+		events = append(events, t.EventID)
+		states.add(t)
+		for _, d := range t.Plan.Drafts {
+			if err := rows.add(t, d, now); err != nil {
+				return 0, err
+			}
 		}
 	}
-	origin := telemetry.OriginOf(ctx)
-	a := plan.Appointment
-	if a == nil {
-		a = &notice.Appointment{}
-	}
+	slices.SortFunc(events, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
 	var added int
 	err := s.pool.QueryRow(ctx, `
 		WITH fresh AS (
-			INSERT INTO inbox (event_id, received_at) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING event_id
+			INSERT INTO inbox (event_id, received_at) SELECT id, $2 FROM unnest($1::uuid[]) AS id
+			ON CONFLICT DO NOTHING RETURNING event_id
 		), state AS (
 			INSERT INTO appointments (id, doctor_id, patient_id, starts_at, ends_at, time_zone, status, version, actor_role, updated_at)
-			SELECT $3, $4, $5, $6, $7, $8, $9, $10, $11, $2 FROM fresh WHERE $12
+			SELECT DISTINCT ON (a.id) a.id, a.doctor_id, a.patient_id, a.starts_at, a.ends_at, a.time_zone, a.status, a.version,
+				a.actor_role, $2
+			FROM fresh JOIN unnest($3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::timestamptz[], $8::timestamptz[], $9::text[],
+				$10::text[], $11::bigint[], $12::text[])
+				AS a(event_id, id, doctor_id, patient_id, starts_at, ends_at, time_zone, status, version, actor_role) USING (event_id)
+			ORDER BY a.id, a.version DESC
 			ON CONFLICT (id) DO UPDATE SET doctor_id = excluded.doctor_id, patient_id = excluded.patient_id,
 				starts_at = excluded.starts_at, ends_at = excluded.ends_at, time_zone = excluded.time_zone,
 				status = excluded.status, version = excluded.version, actor_role = excluded.actor_role,
@@ -45,20 +64,23 @@ func (s *Store) TakeIn(ctx context.Context, eventID uuid.UUID, plan notice.Plan,
 				detail, status, planned_at, expires_at, due_at, created_at, updated_at, request_id, trace_parent)
 			SELECT r.id, r.event_id, r.template, r.recipient_id, r.doctor_id, r.patient_id, r.appointment_id, r.version,
 				r.detail, 'pending', r.planned_at, r.expires_at, greatest(r.planned_at, least($2, now())), $2, $2,
-				CASE WHEN r.template <> $26 THEN $24 ELSE '' END, CASE WHEN r.template <> $26 THEN $25 ELSE '' END
-			FROM fresh, unnest($13::uuid[], $14::uuid[], $15::text[], $16::uuid[], $17::uuid[], $18::uuid[], $19::uuid[],
-				$20::bigint[], $21::jsonb[], $22::timestamptz[], $23::timestamptz[])
-				AS r(id, event_id, template, recipient_id, doctor_id, patient_id, appointment_id, version, detail, planned_at, expires_at)
+				r.request_id, r.trace_parent
+			FROM unnest($13::uuid[], $14::uuid[], $15::uuid[], $16::text[], $17::uuid[], $18::uuid[], $19::uuid[], $20::uuid[],
+				$21::bigint[], $22::jsonb[], $23::timestamptz[], $24::timestamptz[], $25::text[], $26::text[])
+				AS r(cause, id, event_id, template, recipient_id, doctor_id, patient_id, appointment_id, version, detail, planned_at,
+					expires_at, request_id, trace_parent)
+			WHERE EXISTS (SELECT FROM fresh WHERE fresh.event_id = r.cause)
 			ON CONFLICT DO NOTHING RETURNING 1
 		)
 		SELECT count(*) FROM added`,
-		eventID, now,
-		a.ID, a.DoctorID, a.PatientID, a.StartsAt, a.EndsAt, a.TimeZone, a.Status, a.Version, a.ActorRole, plan.Appointment != nil,
-		rows.id, rows.eventID, rows.template, rows.recipientID, rows.doctorID, rows.patientID, rows.appointmentID,
-		rows.version, rows.detail, rows.plannedAt, rows.expiresAt, origin.RequestID, origin.TraceParent, string(notice.DoctorAgenda),
+		events, now,
+		states.eventID, states.id, states.doctorID, states.patientID, states.startsAt, states.endsAt, states.timeZone,
+		states.status, states.version, states.actorRole,
+		rows.cause, rows.id, rows.eventID, rows.template, rows.recipientID, rows.doctorID, rows.patientID, rows.appointmentID,
+		rows.version, rows.detail, rows.plannedAt, rows.expiresAt, rows.requestID, rows.traceParent,
 	).Scan(&added)
 	if err != nil {
-		return 0, fmt.Errorf("take in event: %w", err)
+		return 0, fmt.Errorf("take in events: %w", err)
 	}
 	return added, nil
 }
@@ -82,11 +104,36 @@ func (s *Store) AccountMail(ctx context.Context, d notice.Draft, secret notice.A
 	return tag.RowsAffected() == 1, nil
 }
 
-// drafts are the columns of new deliveries.
+// states are the columns of appointments as events tell them.
+type states struct {
+	eventID, id, doctorID, patientID []uuid.UUID
+	startsAt, endsAt                 []time.Time
+	timeZone, status, actorRole      []string
+	version                          []int64
+}
+
+func (s *states) add(t Taken) {
+	a := t.Plan.Appointment
+	if a == nil {
+		return
+	}
+	s.eventID = append(s.eventID, t.EventID)
+	s.id = append(s.id, a.ID)
+	s.doctorID = append(s.doctorID, a.DoctorID)
+	s.patientID = append(s.patientID, a.PatientID)
+	s.startsAt = append(s.startsAt, a.StartsAt)
+	s.endsAt = append(s.endsAt, a.EndsAt)
+	s.timeZone = append(s.timeZone, a.TimeZone)
+	s.status = append(s.status, a.Status)
+	s.version = append(s.version, a.Version)
+	s.actorRole = append(s.actorRole, a.ActorRole)
+}
+
+// drafts are the columns of new deliveries. cause is the event that was taken in.
 type drafts struct {
-	id, eventID, recipientID           []uuid.UUID
+	cause, id, eventID, recipientID    []uuid.UUID
 	doctorID, patientID, appointmentID []*uuid.UUID
-	template                           []string
+	template, requestID, traceParent   []string
 	version                            []int64
 	detail                             []json.RawMessage
 	plannedAt                          []time.Time
@@ -97,7 +144,7 @@ func newDrafts(n int) *drafts {
 	return &drafts{id: make([]uuid.UUID, 0, n)}
 }
 
-func (r *drafts) add(d notice.Draft, now time.Time) error {
+func (r *drafts) add(t Taken, d notice.Draft, now time.Time) error {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return err
@@ -106,6 +153,13 @@ func (r *drafts) add(d notice.Draft, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("encode detail: %w", err)
 	}
+	origin := t.Origin
+	if d.Template == notice.DoctorAgenda {
+		origin = telemetry.Origin{}
+	}
+	r.requestID = append(r.requestID, origin.RequestID)
+	r.traceParent = append(r.traceParent, origin.TraceParent)
+	r.cause = append(r.cause, t.EventID)
 	r.id = append(r.id, id)
 	r.eventID = append(r.eventID, d.EventID)
 	r.template = append(r.template, string(d.Template))

@@ -68,6 +68,12 @@ func (w *Worker) send(ctx context.Context, n notice.Notice) (outcome notice.Outc
 func (w *Worker) record(ctx context.Context) error {
 	batch := make([]postgres.Result, 0, cap(w.results))
 	for first := range w.results {
+		if len(batch) >= severalDone {
+			select {
+			case <-ctx.Done():
+			case <-time.After(gatherResults):
+			}
+		}
 		batch = append(batch[:0], first)
 		for more := true; more && len(batch) < cap(batch); {
 			select {

@@ -71,6 +71,13 @@ const (
 
 	maxClaim = 64
 	grace    = 5 * time.Second // for calls under way when stopping
+
+	// A claim and a record cost about as much for one delivery as for many. With a queue to work off, the next claim
+	// waits until a quarter of the senders are free, and a record that found several results lets some more come; each no
+	// longer than this, because a sender may hang.
+	gatherClaims  = 20 * time.Millisecond
+	gatherResults = 5 * time.Millisecond
+	severalDone   = 4
 )
 
 // New makes a worker; Run starts it.
@@ -142,8 +149,10 @@ func (w *Worker) dispatch(ctx context.Context) error {
 
 	poll := time.NewTicker(w.cfg.Poll)
 	defer poll.Stop()
+	more := false
 	for ctx.Err() == nil {
-		more, err := w.round(ctx, calls, &senders)
+		var err error
+		more, err = w.round(ctx, calls, &senders, more)
 		if err != nil && ctx.Err() == nil {
 			w.cfg.Log.WarnContext(ctx, "deliveries could not be claimed", "error", err)
 		}
@@ -159,13 +168,17 @@ func (w *Worker) dispatch(ctx context.Context) error {
 	return nil
 }
 
-// round makes one claim. more says that others are probably due as well.
-func (w *Worker) round(ctx, calls context.Context, senders *sync.WaitGroup) (more bool, err error) {
+// round makes one claim. queued says that there is a queue; more, that others are probably due as well.
+func (w *Worker) round(ctx, calls context.Context, senders *sync.WaitGroup, queued bool) (more bool, err error) {
 	allowed, probe := w.circuit.enter(maxClaim, w.cfg.Now())
 	if allowed == 0 {
 		return false, nil // the poll comes by, and a probe's end nudges
 	}
-	slots := w.acquire(ctx, allowed)
+	least := 1
+	if queued {
+		least = min(allowed, max(1, w.cfg.Concurrency/4))
+	}
+	slots := w.acquire(ctx, least, allowed)
 	tokens := w.limit.take(ctx, slots)
 	w.release(slots - tokens)
 	var claimed postgres.Claimed
@@ -194,20 +207,34 @@ func (w *Worker) round(ctx, calls context.Context, senders *sync.WaitGroup) (mor
 	return err == nil && tokens > 0 && claimed.Looked == tokens, err
 }
 
-// acquire waits for one slot and takes as many more as are free, up to n.
-func (w *Worker) acquire(ctx context.Context, n int) int {
-	select {
-	case w.slots <- struct{}{}:
-	case <-ctx.Done():
-		return 0
-	}
-	got := 1
-	for ; got < n; got++ {
-		select {
-		case w.slots <- struct{}{}:
+// acquire waits for one slot, then gatherClaims at most for least, and takes as many more as are free, up to n.
+func (w *Worker) acquire(ctx context.Context, least, n int) (got int) {
+	var late <-chan time.Time
+	for got < n {
+		switch {
+		case got == 0:
+			select {
+			case w.slots <- struct{}{}:
+			case <-ctx.Done():
+				return 0
+			}
+			late = time.After(gatherClaims)
+		case got < least:
+			select {
+			case w.slots <- struct{}{}:
+			case <-late:
+				return got
+			case <-ctx.Done():
+				return got
+			}
 		default:
-			return got
+			select {
+			case w.slots <- struct{}{}:
+			default:
+				return got
+			}
 		}
+		got++
 	}
 	return got
 }
