@@ -67,7 +67,7 @@ func (h *house) sent() int {
 }
 
 func TestDedup_FiveDeliveriesToFourReplicasGiveOneEmailEach(t *testing.T) {
-	n := size(200, 5000) // bookings, each an e-mail to the doctor and one to the patient
+	n := size(200, 10_000) // bookings, each an e-mail to the doctor and one to the patient
 	h := newHouse(t)
 	h.unlimited()
 	for range 4 {
