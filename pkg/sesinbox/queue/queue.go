@@ -71,8 +71,9 @@ func (q *Queue) send(m *message, delay time.Duration) string {
 	now := time.Now()
 	m.id, m.sentAt, m.visibleAt = uuid.NewString(), now, now.Add(delay)
 	q.messages = append(q.messages, m)
-	if len(q.messages) > maxMessages {
-		q.messages = append(q.messages[:0], q.messages[len(q.messages)-maxMessages:]...)
+	if over := len(q.messages) - maxMessages; over > 0 {
+		clear(q.messages[:over])
+		q.messages = q.messages[over:] // moved when the slice next grows, not with every message
 	}
 	q.wakeLocked()
 	return m.id

@@ -112,8 +112,21 @@ func emailsAccepted(ctx context.Context, w *bench.World, appointments []uuid.UUI
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%d of %d e-mails were accepted: %w", sent, 2*len(appointments), ctx.Err())
+			return fmt.Errorf("%d of %d e-mails were accepted, not: %s: %w", sent, 2*len(appointments), notAccepted(w, appointments), ctx.Err())
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// notAccepted says what became of the other e-mails.
+func notAccepted(w *bench.World, appointments []uuid.UUID) string {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	var became string
+	err := w.Notifier.QueryRow(ctx, `SELECT coalesce(string_agg(format('%s %s %s (attempts %s)', template, status, last_error, attempts), ', '), 'not planned')
+		FROM deliveries WHERE appointment_id = ANY($1) AND status <> 'sent' AND planned_at < now()`, appointments).Scan(&became)
+	if err != nil {
+		return err.Error()
+	}
+	return became
 }
