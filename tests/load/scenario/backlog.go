@@ -56,11 +56,11 @@ func drainRelay(ctx context.Context, w *bench.World, name string, poison int) (b
 	if err := fillOutbox(ctx, w, size, poison); err != nil {
 		return bench.Row{}, err
 	}
-	var left int
+	var left bool
 	usage := w.Watch(ctx, func() {
 		err = w.Eventually(ctx, 2*time.Minute, "the backlog is published", func(ctx context.Context) (bool, error) {
-			err := w.Scheduling.QueryRow(ctx, `SELECT count(*) FROM outbox WHERE published_at IS NULL AND length(data) < 100000`).Scan(&left)
-			return left == 0, err
+			err := w.Scheduling.QueryRow(ctx, `SELECT EXISTS (SELECT FROM outbox WHERE published_at IS NULL AND length(data) < 100000)`).Scan(&left)
+			return !left, err
 		})
 	})
 	if err != nil {

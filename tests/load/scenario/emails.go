@@ -99,23 +99,16 @@ func publishBooking(w *bench.World, n int) (uuid.UUID, error) {
 
 // emailsAccepted waits until both e-mails of each booking are accepted.
 func emailsAccepted(ctx context.Context, w *bench.World, appointments []uuid.UUID) error {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
-	defer cancel()
-	for {
-		var sent int
-		if err := w.Notifier.QueryRow(ctx, `SELECT count(*) FROM deliveries WHERE appointment_id = ANY($1) AND status = 'sent'`,
-			appointments).Scan(&sent); err != nil {
-			return fmt.Errorf("e-mails of %d bookings: %w", len(appointments), err)
-		}
-		if sent == 2*len(appointments) {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%d of %d e-mails were accepted, not: %s: %w", sent, 2*len(appointments), notAccepted(w, appointments), ctx.Err())
-		case <-time.After(100 * time.Millisecond):
-		}
+	var sent int
+	err := w.Eventually(ctx, 3*time.Minute, "e-mails are accepted", func(ctx context.Context) (bool, error) {
+		err := w.Notifier.QueryRow(ctx, `SELECT count(*) FROM deliveries WHERE appointment_id = ANY($1) AND status = 'sent'`,
+			appointments).Scan(&sent)
+		return sent == 2*len(appointments), err
+	})
+	if err != nil {
+		return fmt.Errorf("%d of %d, not: %s: %w", sent, 2*len(appointments), notAccepted(w, appointments), err)
 	}
+	return nil
 }
 
 // notAccepted says what became of the other e-mails.

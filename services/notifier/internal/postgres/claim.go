@@ -68,10 +68,11 @@ func (s *Store) Claim(ctx context.Context, n int, lease time.Duration, now time.
 	return out, nil
 }
 
-// inOrder makes PostgreSQL walk deliveries_claim in its order and stop at the limit. By statistics from before an outage
-// hardly anything is due, and it would rather read and sort all that is: a bitmap can't be read in order. Nor may it read
-// a table from end to end because that was short when the plan was made; the plan is kept while the table grows.
-var inOrder = pgx.TxOptions{BeginQuery: "BEGIN; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_seqscan = off"}
+// inOrder makes PostgreSQL walk deliveries_claim in its order and stop at the limit, and find everything else by index.
+// Left to itself it plans by statistics from before a burst, when hardly anything was due and tables were short: it would
+// read and sort all that is due, or join whole tables for ten rows, and keep that plan while they grow.
+var inOrder = pgx.TxOptions{BeginQuery: `BEGIN; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_seqscan = off;
+	SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off`}
 
 // decide lets the domain decide on one candidate, and notes for the same thread's later candidates what was told.
 func decide(c candidate, heard map[[2]uuid.UUID]notice.Heard, m *marks, jobs []Job, lease time.Duration, now time.Time) []Job {
