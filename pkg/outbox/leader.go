@@ -14,13 +14,11 @@ import (
 )
 
 const (
-	leaderLock    = 0x6f7574626f78 // "outbox": advisory locks belong to one database, and so to one service
-	standByPause  = 500 * time.Millisecond
-	roundTimeout  = 10 * time.Second
-	stopTimeout   = 500 * time.Millisecond // for publishing what is left, and again for marking it
-	firstCoolDown = 250 * time.Millisecond
-	// A round costs about the same for one row and for ten: when rows come faster than rounds, wait for some more.
-	gatherPause    = 3 * time.Millisecond
+	leaderLock     = 0x6f7574626f78 // "outbox": advisory locks belong to one database, and so to one service
+	standByPause   = 500 * time.Millisecond
+	roundTimeout   = 10 * time.Second
+	stopTimeout    = 500 * time.Millisecond // for publishing what is left, and again for marking it
+	firstCoolDown  = 250 * time.Millisecond
 	maxCoolDown    = 5 * time.Second
 	connectTimeout = 5 * time.Second
 )
@@ -176,7 +174,7 @@ func (l *leader) round(ctx context.Context) error {
 		case l.pub.acked > 0:
 			l.coolDown = 0
 			if len(rows) > 1 && len(rows) < limit {
-				pause(ctx, gatherPause*time.Duration(min(1+len(rows)/8, 4)))
+				pause(ctx, l.cfg.Gather*time.Duration(min(1+len(rows)/8, 4)))
 			}
 		case l.pub.unanswered > 0 || len(l.pub.inFlight) > 0:
 			l.coolDown = min(max(firstCoolDown, 2*l.coolDown), maxCoolDown)

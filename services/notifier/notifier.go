@@ -33,6 +33,9 @@ func Migrate(ctx context.Context, cfg Config) error {
 	return pkgpostgres.Migrate(ctx, cfg.Postgres, outbox.Migrations(), postgres.Migrations())
 }
 
+// gatherNews is how long news of deliveries, which nobody waits for, may be gathered.
+const gatherNews = 25 * time.Millisecond
+
 // Run serves until ctx ends, then drains. NATS, SES and PostgreSQL may be down at any time; what is due waits.
 func Run(ctx context.Context, cfg Config) error {
 	if err := cfg.Validate(); err != nil {
@@ -107,6 +110,7 @@ func wire(ctx context.Context, cfg Config, tel *telemetry.Telemetry, pool *pgxpo
 	relay, err := outbox.NewRelay(outbox.RelayConfig{
 		Pool: pool, JS: conn.JS, Stream: bus.Notifications, NudgeSubject: "healthmed.nudge.notifier",
 		Log: tel.Log, Metrics: tel.Metrics, Tracer: tel.Tracer, Now: now,
+		Gather: gatherNews,
 	})
 	if err != nil {
 		return nil, err

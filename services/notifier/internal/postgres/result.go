@@ -17,6 +17,7 @@ import (
 type Result struct {
 	Job     Job
 	Outcome notice.Outcome
+	At      time.Time // when it came
 	Next    notice.Next
 }
 
@@ -31,7 +32,7 @@ func (s *Store) Record(ctx context.Context, results []Result, now time.Time) (in
 		id              []uuid.UUID
 		attempt         []int
 		status          []string
-		due             []time.Time
+		due, at         []time.Time
 		reason, message []*string
 	)
 	for _, r := range results {
@@ -39,6 +40,7 @@ func (s *Store) Record(ctx context.Context, results []Result, now time.Time) (in
 		attempt = append(attempt, r.Job.Attempt)
 		status = append(status, string(r.Next.Status))
 		due = append(due, r.Next.DueAt)
+		at = append(at, r.At)
 		reason = append(reason, nullText(r.Next.Reason))
 		message = append(message, nullText(r.Outcome.MessageID))
 	}
@@ -47,14 +49,14 @@ func (s *Store) Record(ctx context.Context, results []Result, now time.Time) (in
 		rows, err := rowsOf(ctx, tx, `
 			UPDATE deliveries d SET status = r.status, due_at = r.due, last_error = r.reason,
 				ses_message_id = coalesce(r.message, d.ses_message_id),
-				sent_at = CASE WHEN r.status = 'sent' THEN $7 ELSE d.sent_at END,
+				sent_at = CASE WHEN r.status = 'sent' THEN r.at ELSE d.sent_at END,
 				secret = CASE WHEN r.status IN ('sent', 'failed') THEN NULL ELSE d.secret END,
 				published = d.published + (r.status IN ('sent', 'failed'))::integer, updated_at = $7
-			FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::timestamptz[], $5::text[], $6::text[])
-				AS r(id, attempt, status, due, reason, message)
+			FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $8::timestamptz[])
+				AS r(id, attempt, status, due, reason, message, at)
 			WHERE d.id = r.id AND d.attempts = r.attempt
 				AND CASE WHEN r.status = 'sent' THEN d.status IN ('sending', 'unknown', 'pending') ELSE d.status = 'sending' END
-			RETURNING `+toldColumns, scanTold, id, attempt, status, due, reason, message, now)
+			RETURNING `+toldColumns, scanTold, id, attempt, status, due, reason, message, now, at)
 		if err != nil {
 			return err
 		}

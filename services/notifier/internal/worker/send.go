@@ -40,7 +40,7 @@ func (w *Worker) attempt(ctx context.Context, job postgres.Job) postgres.Result 
 		w.cfg.Log.WarnContext(ctx, "delivery not accepted", "delivery_id", job.Notice.DeliveryID, "attempt", job.Attempt,
 			"class", outcome.Class.String(), "reason", outcome.Reason)
 	}
-	return postgres.Result{Job: job, Outcome: outcome, Next: w.cfg.Timing.After(outcome, job.Attempt, job.PlannedAt, now)}
+	return postgres.Result{Job: job, Outcome: outcome, At: now, Next: w.cfg.Timing.After(outcome, job.Attempt, job.PlannedAt, now)}
 }
 
 // send composes and sends. A message that can't be composed fails alone, whatever is in it.
@@ -68,11 +68,8 @@ func (w *Worker) send(ctx context.Context, n notice.Notice) (outcome notice.Outc
 func (w *Worker) record(ctx context.Context) error {
 	batch := make([]postgres.Result, 0, cap(w.results))
 	for first := range w.results {
-		if len(batch) >= severalDone {
-			select {
-			case <-ctx.Done():
-			case <-time.After(gatherResults):
-			}
+		if len(batch) >= several {
+			pause(ctx, gather)
 		}
 		batch = append(batch[:0], first)
 		for more := true; more && len(batch) < cap(batch); {

@@ -73,11 +73,11 @@ const (
 	grace    = 5 * time.Second // for calls under way when stopping
 
 	// A claim and a record cost about as much for one delivery as for many. With a queue to work off, the next claim
-	// waits until a quarter of the senders are free, and a record that found several results lets some more come; each no
-	// longer than this, because a sender may hang.
-	gatherClaims  = 20 * time.Millisecond
-	gatherResults = 5 * time.Millisecond
-	severalDone   = 4
+	// waits until a quarter of the senders are free, though no longer than this, because a sender may hang.
+	gatherSlots = 20 * time.Millisecond
+	// Where they come one after another, a claim or a record that found several lets some more come.
+	gather  = 10 * time.Millisecond
+	several = 2
 )
 
 // New makes a worker; Run starts it.
@@ -151,13 +151,17 @@ func (w *Worker) dispatch(ctx context.Context) error {
 	defer poll.Stop()
 	more := false
 	for ctx.Err() == nil {
+		var found int
 		var err error
-		more, err = w.round(ctx, calls, &senders, more)
+		found, more, err = w.round(ctx, calls, &senders, more)
 		if err != nil && ctx.Err() == nil {
 			w.cfg.Log.WarnContext(ctx, "deliveries could not be claimed", "error", err)
 		}
 		if more && err == nil {
 			continue
+		}
+		if found >= several {
+			pause(ctx, gather)
 		}
 		select {
 		case <-ctx.Done():
@@ -168,11 +172,12 @@ func (w *Worker) dispatch(ctx context.Context) error {
 	return nil
 }
 
-// round makes one claim. queued says that there is a queue; more, that others are probably due as well.
-func (w *Worker) round(ctx, calls context.Context, senders *sync.WaitGroup, queued bool) (more bool, err error) {
+// round makes one claim. queued says that there is a queue; found is how many due deliveries were looked at; more says
+// that others are probably due as well.
+func (w *Worker) round(ctx, calls context.Context, senders *sync.WaitGroup, queued bool) (found int, more bool, err error) {
 	allowed, probe := w.circuit.enter(maxClaim, w.cfg.Now())
 	if allowed == 0 {
-		return false, nil // the poll comes by, and a probe's end nudges
+		return 0, false, nil // the poll comes by, and a probe's end nudges
 	}
 	least := 1
 	if queued {
@@ -204,10 +209,17 @@ func (w *Worker) round(ctx, calls context.Context, senders *sync.WaitGroup, queu
 			}
 		})
 	}
-	return err == nil && tokens > 0 && claimed.Looked == tokens, err
+	return claimed.Looked, err == nil && tokens > 0 && claimed.Looked == tokens, err
 }
 
-// acquire waits for one slot, then gatherClaims at most for least, and takes as many more as are free, up to n.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// acquire waits for one slot, then gatherSlots at most for least, and takes as many more as are free, up to n.
 func (w *Worker) acquire(ctx context.Context, least, n int) (got int) {
 	var late <-chan time.Time
 	for got < n {
@@ -218,7 +230,7 @@ func (w *Worker) acquire(ctx context.Context, least, n int) (got int) {
 			case <-ctx.Done():
 				return 0
 			}
-			late = time.After(gatherClaims)
+			late = time.After(gatherSlots)
 		case got < least:
 			select {
 			case w.slots <- struct{}{}:
