@@ -69,7 +69,8 @@ func (s *Server) listMessages(w http.ResponseWriter, r *http.Request) {
 }
 
 func itemOf(rec *record) item {
-	return item{Message: rec.Message, Preview: rec.look().Preview, Invitation: rec.look().Invitation, Size: rec.Size}
+	s := rec.look()
+	return item{Message: rec.Message, Preview: s.Preview, Invitation: s.Invitation, Size: rec.Size}
 }
 
 // filter keeps what went to an address and holds every word.

@@ -52,13 +52,13 @@ func NewComposer(cfg Config) (*Composer, error) {
 			return nil, errors.New("app URL must be an absolute http(s) URL")
 		}
 	}
+	layout, err := sources("layout.tmpl")
+	if err != nil {
+		return nil, err
+	}
 	for _, l := range []notice.Locale{notice.Portuguese, notice.English} {
 		for _, t := range notice.Templates() {
 			own, err := sources(string(l)+"/common.tmpl", string(l)+"/"+string(t)+".tmpl")
-			if err != nil {
-				return nil, err
-			}
-			layout, err := sources("layout.tmpl")
 			if err != nil {
 				return nil, err
 			}

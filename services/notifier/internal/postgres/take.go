@@ -25,8 +25,8 @@ type Taken struct {
 // TakeIn records events and what they cause, in one statement and so in one transaction. An event that was taken in
 // before changes nothing; an older state never overwrites a newer one. It returns the number of new deliveries.
 //
-// Replicas may be given the same events, or events of the same appointments, at once: inbox and appointments are
-// written in the order of their ids, so that none waits for one that waits for it.
+// Replicas may be given the same events, events of the same appointments, or of appointments in the same agendas, at
+// once: each table is written in the order of its keys, so that none waits for one that waits for it.
 func (s *Store) TakeIn(ctx context.Context, taken []Taken, now time.Time) (int, error) {
 	events := make([]uuid.UUID, 0, len(taken))
 	var states states
@@ -65,11 +65,11 @@ func (s *Store) TakeIn(ctx context.Context, taken []Taken, now time.Time) (int, 
 			SELECT r.id, r.event_id, r.template, r.recipient_id, r.doctor_id, r.patient_id, r.appointment_id, r.version,
 				r.detail, 'pending', r.planned_at, r.expires_at, greatest(r.planned_at, least($2, now())), $2, $2,
 				r.request_id, r.trace_parent
-			FROM unnest($13::uuid[], $14::uuid[], $15::uuid[], $16::text[], $17::uuid[], $18::uuid[], $19::uuid[], $20::uuid[],
+			FROM fresh JOIN unnest($13::uuid[], $14::uuid[], $15::uuid[], $16::text[], $17::uuid[], $18::uuid[], $19::uuid[], $20::uuid[],
 				$21::bigint[], $22::jsonb[], $23::timestamptz[], $24::timestamptz[], $25::text[], $26::text[])
 				AS r(cause, id, event_id, template, recipient_id, doctor_id, patient_id, appointment_id, version, detail, planned_at,
-					expires_at, request_id, trace_parent)
-			WHERE EXISTS (SELECT FROM fresh WHERE fresh.event_id = r.cause)
+					expires_at, request_id, trace_parent) ON r.cause = fresh.event_id
+			ORDER BY r.event_id, r.template, r.recipient_id
 			ON CONFLICT DO NOTHING RETURNING 1
 		)
 		SELECT count(*) FROM added`,
