@@ -10,8 +10,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/healthmed/healthmed/pkg/events"
-	"github.com/healthmed/healthmed/pkg/outbox"
 	pg "github.com/healthmed/healthmed/pkg/postgres"
 	"github.com/healthmed/healthmed/services/scheduling/internal/booking"
 )
@@ -28,46 +26,6 @@ type Booking struct {
 	HoldID    uuid.UUID // nil: none
 	By        booking.Actor
 }
-
-// insertAppointment writes appointment, history, event and answer as one statement, hence one round trip and one
-// transaction. It writes nothing when the schedule has changed since it was read, when somebody has left, when the
-// key was used, or when the time is taken: ON CONFLICT DO NOTHING without a target covers both exclusion constraints
-// and never deadlocks, unlike a plain insert. It says whether the key was free and whether the row was written.
-const insertAppointment = `
-WITH gate AS MATERIALIZED (
-    SELECT CASE WHEN $15::text IS NULL THEN true ELSE pg_try_advisory_xact_lock($16) END AS mine
-), allowed AS MATERIALIZED (
-    SELECT 1 FROM gate WHERE mine
-    AND EXISTS (SELECT FROM schedules WHERE doctor_id = $2 AND version = $13)
-    AND NOT EXISTS (SELECT FROM people
-        WHERE id = $2 AND (role <> 'doctor' OR status <> 'active' OR erased_at IS NOT NULL))
-    AND NOT EXISTS (SELECT FROM people WHERE id = $3 AND (role <> 'patient' OR erased_at IS NOT NULL))
-    AND NOT EXISTS (SELECT FROM idempotency_keys WHERE caller = $14 AND key = $15)
-), written AS (
-    INSERT INTO appointments (id, doctor_id, patient_id, status, starts_at, ends_at, blocked_until, time_zone, reason,
-        version, expires_at, created_at, updated_at)
-    SELECT $1::uuid, $2::uuid, $3::uuid, $4::text, $5::timestamptz, $6::timestamptz, $7::timestamptz, $8::text,
-        $9::text, 1, $10::timestamptz, $11::timestamptz, $11::timestamptz
-    FROM allowed
-    ON CONFLICT DO NOTHING
-    RETURNING id
-), ` + recordAppointment
-
-// recordAppointment ends the statement: what follows from a row in "written".
-const recordAppointment = `told AS (
-    INSERT INTO appointment_history (appointment_id, version, action, status, actor_role, actor_id, starts_at,
-        ends_at, at)
-    SELECT id, 1, $4::text, $4::text, $12::text, $17::uuid, $5::timestamptz, $6::timestamptz, $11::timestamptz
-    FROM written
-), event AS (
-    INSERT INTO outbox (id, subject, aggregate_id, aggregate_version, headers, data)
-    SELECT $21::uuid, $22::text, id, 1, $23, $24 FROM written
-), answer AS (
-    INSERT INTO idempotency_keys (caller, key, fingerprint, status, location, body, created_at)
-    SELECT $14::uuid, $15::text, $18::bytea, 201, $19::text, $20::bytea, $11::timestamptz
-    FROM written WHERE $15::text IS NOT NULL
-)
-SELECT (SELECT mine FROM gate), EXISTS (SELECT FROM written)`
 
 // Book makes an appointment, or tells why not. render writes the answer, which the key remembers.
 func (s *Store) Book(ctx context.Context, b Booking, req Request, render Render[booking.Appointment]) (Answer, error) {
@@ -95,31 +53,14 @@ func (s *Store) book(ctx context.Context, b Booking, req Request, render Render[
 			if err != nil {
 				return write{}, err
 			}
-			w := write{slot: change.Slot, blockedUntil: change.BlockedUntil, sql: insertAppointment}
+			w := write{slot: change.Slot, blockedUntil: change.BlockedUntil}
 			if w.answer, err = render(change.Appointment); err != nil {
 				return write{}, err
 			}
-			w.args, err = appointmentArgs(ctx, change, schedule.Version, req, w.answer)
+			w.booked, err = newBooked(ctx, change, schedule.Version, req, w.answer)
 			return w, err
 		},
 	})
-}
-
-// appointmentArgs are the arguments of insertAppointment and of bookHeld.
-func appointmentArgs(ctx context.Context, c booking.Change, schedule int64, req Request, a Answer) ([]any, error) {
-	env, err := events.New(c.Event(), c.Version)
-	if err != nil {
-		return nil, err
-	}
-	row, err := outbox.NewRow(ctx, env)
-	if err != nil {
-		return nil, err
-	}
-	// pgx would write a uuid.UUID as text and parse that; as bytes it takes a tenth of the time.
-	return []any{[16]byte(c.ID), [16]byte(c.DoctorID), [16]byte(c.PatientID), string(c.Status), c.Slot.StartsAt,
-		c.Slot.EndsAt, c.BlockedUntil, c.TimeZone, null(c.Reason), null(c.ExpiresAt), c.CreatedAt, string(c.By.Role),
-		schedule, [16]byte(req.Caller), null(req.Key), req.lock(), [16]byte(c.By.ID), req.Fingerprint[:], a.Location,
-		a.Body, row.ID, row.Subject, row.Headers, row.Data}, nil
 }
 
 // patientExists checks whom an attendant books for: they, unlike a patient's token, may name anybody.
@@ -142,8 +83,9 @@ type claim struct {
 	decide func(schedule *booking.Schedule, now time.Time) (write, error)
 }
 
-// write is one statement that returns whether the key was free and whether it wrote.
+// write is a booking, or one statement that returns whether the key was free and whether it wrote.
 type write struct {
+	booked       *booked
 	sql          string
 	args         []any
 	slot         booking.Slot
@@ -219,9 +161,13 @@ func isRefusal(err error) bool {
 
 // write runs the statement. Losing a race for the key shows as a unique violation, which is no fault.
 func (s *Store) write(ctx context.Context, w write) (keyFree, written bool, err error) {
-	err = pg.Retry(ctx, func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, w.sql, w.args...).Scan(&keyFree, &written)
-	})
+	if w.booked != nil {
+		keyFree, written, err = s.together.write(ctx, w.booked)
+	} else {
+		err = pg.Retry(ctx, func(ctx context.Context) error {
+			return s.pool.QueryRow(ctx, w.sql, w.args...).Scan(&keyFree, &written)
+		})
+	}
 	if pg.Code(err) == uniqueViolation {
 		return true, false, nil
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/healthmed/healthmed/services/scheduling/internal/booking"
 )
 
-// insertHold is insertAppointment for a hold: no history and no event, since nothing has happened yet. A patient who
+// insertHold is insertAppointments for one hold: no history and no event, since nothing has happened yet. A patient who
 // keeps too many slots keeps no more.
 const insertHold = `
 WITH gate AS MATERIALIZED (

@@ -213,6 +213,11 @@ func TestPlans(t *testing.T) {
 		start, end := window(today, today+1)
 		since, until = append(since, start), append(until, end)
 	}
+	var group []*booked
+	for i := range 4 {
+		start := at.AddDate(20, 0, 0).Add(time.Duration(i) * time.Hour)
+		group = append(group, aBooking(doctor, patient, start, "k"+strconv.Itoa(i)))
+	}
 	for _, p := range []struct {
 		name, sql string
 		args      []any
@@ -220,9 +225,7 @@ func TestPlans(t *testing.T) {
 		{"what occupies a doctor in 31 days", busyBetween, []any{doctor, from, to, now}},
 		{"what occupies 64 doctors in two days", occupiedSpans, []any{doctors, since, until, now}},
 		{"why nothing was written", lookWhy, []any{doctor, patient, at, at.Add(30 * time.Minute), at.Add(30 * time.Minute), now, 5}},
-		{"book", insertAppointment, []any{uuid.New(), doctor, patient, "booked", at.Add(time.Hour * 24 * 80), at.Add(time.Hour*24*80 + time.Minute),
-			at.Add(time.Hour*24*80 + time.Minute), "UTC", nil, nil, now, "patient", 1, patient, "k", 7, patient, []byte("f"), "/", []byte("b"),
-			uuid.New(), "healthmed.scheduling.x", []byte("{}"), []byte("d")}},
+		{"book four at once", insertAppointments, arguments(group)},
 	} {
 		rows, err := db.Query(t.Context(), `EXPLAIN (ANALYZE, BUFFERS) `+p.sql, p.args...)
 		if err != nil {

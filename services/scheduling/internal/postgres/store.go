@@ -39,6 +39,7 @@ type Store struct {
 	schedules *scheduleCache
 	directory *directory
 	zones     booking.Zones
+	together  *together
 }
 
 // Config of a store. What is nil does nothing; Now nil is the machine's clock.
@@ -54,7 +55,7 @@ type Config struct {
 func New(cfg Config) *Store {
 	s := &Store{
 		pool: cfg.Pool, now: cfg.Now, committed: cfg.Committed, freed: cfg.Freed,
-		schedules: newScheduleCache(), directory: newDirectory(),
+		schedules: newScheduleCache(), directory: newDirectory(), together: newTogether(cfg.Pool),
 	}
 	if s.now == nil {
 		s.now = time.Now
