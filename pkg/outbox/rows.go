@@ -34,12 +34,13 @@ type outcomes struct {
 	setbacks  []setback
 }
 
+// markPublished finds the rows by primary key without a join: its plan is made once, when the table may be empty, and
+// then a join could be made the wrong way round. The first and the last day leave out the other partitions.
 const markPublished = `
-UPDATE outbox AS o
+UPDATE outbox
 SET published_at = $1, next_attempt_at = NULL, last_error = NULL,
-	data = CASE WHEN o.secret THEN ''::bytea ELSE o.data END
-FROM unnest($2::bigint[], $3::timestamptz[]) AS done (seq, created_at)
-WHERE o.seq = done.seq AND o.created_at = done.created_at`
+	data = CASE WHEN secret THEN ''::bytea ELSE data END
+WHERE seq = ANY ($2::bigint[]) AND created_at BETWEEN $3 AND $4`
 
 const markSetBack = `
 UPDATE outbox AS o
@@ -47,7 +48,7 @@ SET attempts = f.attempts, next_attempt_at = f.next, last_error = f.reason,
 	quarantined_at = CASE WHEN f.quarantine THEN $1::timestamptz END
 FROM unnest($2::bigint[], $3::timestamptz[], $4::integer[], $5::timestamptz[], $6::boolean[], $7::text[])
 	AS f (seq, created_at, attempts, next, quarantine, reason)
-WHERE o.seq = f.seq AND o.created_at = f.created_at AND o.published_at IS NULL`
+WHERE o.seq = f.seq AND o.created_at = f.created_at AND o.seq = ANY ($2::bigint[]) AND o.published_at IS NULL`
 
 // readPending leaves out every row of an aggregate that has one in flight ($2), put off or in quarantine: it would
 // overtake it.
@@ -67,11 +68,18 @@ LIMIT $3`
 func settle(ctx context.Context, conn *pgx.Conn, now time.Time, o outcomes, inFlight [][16]byte, limit int) ([]*row, error) {
 	var b pgx.Batch
 	if n := len(o.published); n > 0 {
-		seqs, days := make([]int64, n), make([]time.Time, n)
+		seqs := make([]int64, n)
+		first, last := o.published[0].CreatedAt, o.published[0].CreatedAt
 		for i, r := range o.published {
-			seqs[i], days[i] = r.Seq, r.CreatedAt
+			seqs[i] = r.Seq
+			if r.CreatedAt.Before(first) {
+				first = r.CreatedAt
+			}
+			if r.CreatedAt.After(last) {
+				last = r.CreatedAt
+			}
 		}
-		b.Queue(markPublished, now, seqs, days)
+		b.Queue(markPublished, now, seqs, first, last)
 	}
 	if n := len(o.setbacks); n > 0 {
 		var (

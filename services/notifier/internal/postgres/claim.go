@@ -39,14 +39,14 @@ func (s *Store) Claim(ctx context.Context, n int, lease time.Duration, now time.
 	var out Claimed
 	err := pgx.BeginTxFunc(ctx, s.pool, inOrder, func(tx pgx.Tx) error {
 		out = Claimed{Skipped: map[string]int{}}
-		ids, err := rowsOf(ctx, tx, `
-			SELECT id FROM deliveries WHERE status IN ('pending', 'waiting') AND due_at <= $1
-			ORDER BY due_at, version LIMIT $2 FOR UPDATE SKIP LOCKED`, pgx.RowTo[uuid.UUID], now, n)
-		if err != nil || len(ids) == 0 {
+		due, err := rowsOf(ctx, tx, `
+			SELECT id, template FROM deliveries WHERE status IN ('pending', 'waiting') AND due_at <= $1
+			ORDER BY due_at, version LIMIT $2 FOR UPDATE SKIP LOCKED`, pgx.RowToStructByPos[dueRow], now, n)
+		if err != nil || len(due) == 0 {
 			return err
 		}
-		out.Looked = len(ids)
-		candidates, err := load(ctx, tx, ids)
+		out.Looked = len(due)
+		candidates, err := load(ctx, tx, due)
 		if err != nil {
 			return err
 		}
@@ -112,49 +112,50 @@ type candidate struct {
 	origin    telemetry.Origin
 }
 
+// dueRow is a due delivery that was locked.
+type dueRow struct {
+	ID       uuid.UUID
+	Template notice.Template
+}
+
 // load takes the threads' locks and, in a later statement that sees whatever committed meanwhile, all that the
 // decision needs. Candidates whose thread another worker is deciding are left for the next round.
-func load(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) ([]candidate, error) {
-	var b pgx.Batch
+func load(ctx context.Context, tx pgx.Tx, due []dueRow) ([]candidate, error) {
+	var ids, agendas []uuid.UUID
+	for _, d := range due {
+		ids = append(ids, d.ID)
+		if d.Template == notice.DoctorAgenda {
+			agendas = append(agendas, d.ID)
+		}
+	}
+	var (
+		b      pgx.Batch
+		locked []uuid.UUID
+		all    []candidate
+		agenda = map[uuid.UUID][]notice.AgendaItem{}
+	)
 	b.Queue(`SELECT id FROM deliveries WHERE id = ANY($1) AND (appointment_id IS NULL OR
-		pg_try_advisory_xact_lock(hashtextextended(appointment_id::text || recipient_id::text, 0)))`, ids)
-	b.Queue(candidateSQL, ids)
-	b.Queue(`SELECT d.id, a.starts_at, a.ends_at, coalesce(c.name, '')
-		FROM deliveries d
-		JOIN appointments a ON a.doctor_id = d.doctor_id AND a.status = 'booked'
-			AND a.starts_at >= (d.detail->'day'->>'starts_at')::timestamptz
-			AND a.starts_at < (d.detail->'day'->>'ends_at')::timestamptz
-		LEFT JOIN contacts c ON c.user_id = a.patient_id
-		WHERE d.id = ANY($1) AND d.template = $2
-		ORDER BY d.id, a.starts_at`, ids, notice.DoctorAgenda)
-	results := tx.SendBatch(ctx, &b)
-	defer results.Close()
-
-	rows, err := results.Query()
-	if err != nil {
-		return nil, err
+		pg_try_advisory_xact_lock(hashtextextended(appointment_id::text || recipient_id::text, 0)))`, ids).
+		Query(func(rows pgx.Rows) (err error) {
+			locked, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+			return err
+		})
+	b.Queue(candidateSQL, ids).Query(func(rows pgx.Rows) (err error) {
+		all, err = pgx.CollectRows(rows, scanCandidate)
+		return err
+	})
+	if len(agendas) > 0 {
+		b.Queue(agendaSQL, agendas).Query(func(rows pgx.Rows) error {
+			var id uuid.UUID
+			var item notice.AgendaItem
+			_, err := pgx.ForEachRow(rows, []any{&id, &item.StartsAt, &item.EndsAt, &item.PatientName}, func() error {
+				agenda[id] = append(agenda[id], item)
+				return nil
+			})
+			return err
+		})
 	}
-	locked, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
-	if err != nil {
-		return nil, err
-	}
-	if rows, err = results.Query(); err != nil {
-		return nil, err
-	}
-	all, err := pgx.CollectRows(rows, scanCandidate)
-	if err != nil {
-		return nil, err
-	}
-	if rows, err = results.Query(); err != nil {
-		return nil, err
-	}
-	agenda := map[uuid.UUID][]notice.AgendaItem{}
-	var id uuid.UUID
-	var item notice.AgendaItem
-	if _, err = pgx.ForEachRow(rows, []any{&id, &item.StartsAt, &item.EndsAt, &item.PatientName}, func() error {
-		agenda[id] = append(agenda[id], item)
-		return nil
-	}); err != nil {
+	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return nil, err
 	}
 
@@ -167,8 +168,18 @@ func load(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) ([]candidate, error) 
 	}
 	// Within a thread, the older news is looked at first: it takes the latest state along.
 	slices.SortStableFunc(candidates, func(a, b candidate) int { return cmp.Compare(a.Draft.Version, b.Draft.Version) })
-	return candidates, results.Close()
+	return candidates, nil
 }
+
+const agendaSQL = `
+	SELECT d.id, a.starts_at, a.ends_at, coalesce(c.name, '')
+	FROM deliveries d
+	JOIN appointments a ON a.doctor_id = d.doctor_id AND a.status = 'booked'
+		AND a.starts_at >= (d.detail->'day'->>'starts_at')::timestamptz
+		AND a.starts_at < (d.detail->'day'->>'ends_at')::timestamptz
+	LEFT JOIN contacts c ON c.user_id = a.patient_id
+	WHERE d.id = ANY($1)
+	ORDER BY d.id, a.starts_at`
 
 const candidateSQL = `
 	SELECT d.id, d.event_id, d.template, d.recipient_id, d.doctor_id, d.patient_id, d.appointment_id, d.version, d.detail,
