@@ -2,6 +2,7 @@ package notifier_test
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/healthmed/healthmed/pkg/auth"
 	"github.com/healthmed/healthmed/pkg/events"
+	"github.com/healthmed/healthmed/services/notifier/internal/notice"
 )
 
 // clock runs like the real one, from wherever a test puts it.
@@ -162,6 +164,28 @@ func TestByTheClock_LateOnlyIfItStillMakesSense(t *testing.T) {
 	h.wantBecame(doctor, "doctor_agenda", map[string]int{"sent": 1}) // of today, before it began
 	if e := h.mailTo("helena@example.com", 3); e.Subject != "Health&Med - Sua agenda de hoje" {
 		t.Errorf("subject %q", e.Subject)
+	}
+}
+
+// An agenda that comes when the day has begun tells what is still ahead.
+func TestByTheClock_AnAgendaThatIsLateTellsTheRest(t *testing.T) {
+	h := newHouse(t)
+	h.unlimited()
+	c := h.withClock()
+	stop := h.start()
+	doctor, patient := h.pair()
+	early, late := appointment(doctor, patient), appointment(doctor, patient)
+	late.StartsAt, late.EndsAt = late.StartsAt.Add(3*time.Hour), late.EndsAt.Add(3*time.Hour)
+	h.book(early)
+	h.book(late)
+	h.wantBecame(doctor, "doctor_booked", map[string]int{"sent": 2})
+	stop()
+	c.set(early.StartsAt.Add(5 * time.Minute))
+	h.start()
+	h.wantBecame(doctor, "doctor_agenda", map[string]int{"sent": 1})
+	clock := func(at time.Time) string { return at.In(notice.Zone(early.TimeZone)).Format("15:04") }
+	if e := h.mailTo("helena@example.com", 3); !strings.Contains(e.Text, clock(late.StartsAt)) || strings.Contains(e.Text, clock(early.StartsAt)) {
+		t.Errorf("want %s alone:\n%s", clock(late.StartsAt), e.Text)
 	}
 }
 

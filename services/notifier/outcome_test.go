@@ -116,6 +116,113 @@ func TestNews_WhatWasCancelledIsNotAnnounced(t *testing.T) {
 	}
 }
 
+// A request that is moved asks the doctor anew; what isn't firm goes into no calendar.
+func TestNews_AMovedRequestIsANewQuestion(t *testing.T) {
+	h := newHouse(t)
+	h.unlimited()
+	h.start()
+	doctor, patient := h.pair()
+	a := appointment(doctor, patient)
+	a.Status = "requested"
+	old := a.StartsAt
+	h.publish(&events.AppointmentRequested{Appointment: a}, 1)
+	h.wantBecame(doctor, "doctor_requested", map[string]int{"sent": 1})
+	a = h.move(a, time.Hour)
+	h.wantBecame(doctor, "doctor_rescheduled", map[string]int{"sent": 1})
+	h.wantBecame(patient, "patient_rescheduled", map[string]int{"sent": 1})
+	for address, words := range map[string][]string{
+		"helena@example.com": {"mudou de horário", "/confirm", "/decline"},
+		"maria@example.com":  {"vai confirmar ou recusar o novo horário"},
+	} {
+		e := h.mailTo(address, 2)
+		for _, want := range append(words, old.Format("15:04"), a.StartsAt.Format("15:04")) {
+			if !strings.Contains(e.Text, want) || !strings.Contains(e.HTML, want) {
+				t.Errorf("%s: %q is missing in\n%s", address, want, e.Text)
+			}
+		}
+		if e.Calendar != "" {
+			t.Errorf("%s: an invitation to what isn't firm:\n%s", address, e.Calendar)
+		}
+	}
+	// Moved once more and confirmed at once: the confirmation tells both.
+	a = h.move(a, time.Hour)
+	a.Status, a.Version = "booked", a.Version+1
+	h.publish(&events.AppointmentBooked{Appointment: a}, a.Version)
+	h.wantBecame(patient, "patient_confirmed", map[string]int{"sent": 1})
+	h.wantBecame(patient, "patient_rescheduled", map[string]int{"sent": 1, "skipped superseded": 1})
+	if e := h.mailTo("maria@example.com", 3); !strings.Contains(e.Calendar, "DTSTART:"+a.StartsAt.UTC().Format("20060102T150405Z")) {
+		t.Errorf("%s\n%s", e.Subject, e.Calendar)
+	}
+}
+
+// An attempt in doubt may have told its reader: a cancellation is told, and a move names the time that they may know.
+func TestNews_PerhapsToldCountsAsTold(t *testing.T) {
+	h := newHouse(t)
+	h.unlimited()
+	h.cfg.SettleAfter = 300 * time.Millisecond
+	h.ses.SetFault(func(*http.Request) sestest.Fault { return sestest.Fault{Accept: true, Cut: true} })
+	h.start()
+	doctor, patient := h.pair()
+	moved, cancelled := appointment(doctor, patient), appointment(doctor, patient)
+	h.book(moved)
+	h.book(cancelled)
+	eventually(t, "given up", 20*time.Second, func() bool {
+		return h.number(`SELECT count(*) FROM deliveries WHERE template LIKE '%booked' AND status = 'failed'`) == 4
+	})
+	h.ses.SetFault(nil)
+	before, old := h.count("helena@example.com"), moved.StartsAt
+	h.move(moved, time.Hour)
+	h.cancel(cancelled)
+	h.wantBecame(doctor, "doctor_cancelled", map[string]int{"sent": 1})
+	h.wantBecame(patient, "patient_cancelled", map[string]int{"sent": 1})
+	h.wantBecame(doctor, "doctor_rescheduled", map[string]int{"sent": 1})
+	got := map[string]bool{}
+	for nth := h.count("helena@example.com"); nth > before; nth-- {
+		e := h.mailTo("helena@example.com", nth)
+		got[e.Subject+", "+e.Method] = true
+		if e.Subject == "Health&Med - Consulta remarcada" && !strings.Contains(e.Text, old.Format("15:04")) {
+			t.Errorf("the time that the doctor may know is missing:\n%s", e.Text)
+		}
+	}
+	if !got["Health&Med - Consulta cancelada, CANCEL"] || !got["Health&Med - Consulta remarcada, REQUEST"] {
+		t.Errorf("the doctor got %v", got)
+	}
+}
+
+// The same while the message waits to be tried again; and feedback that comes late settles what was left out meanwhile.
+func TestNews_PerhapsToldThoughItIsTriedAgain(t *testing.T) {
+	h := newHouse(t)
+	h.unlimited()
+	h.cfg.RetryBase = 200 * time.Millisecond
+	queue := h.withFeedback(300 * time.Millisecond)
+	var calls atomic.Int32
+	h.ses.SetFault(func(*http.Request) sestest.Fault {
+		if calls.Add(1) <= 2 {
+			return sestest.Fault{Accept: true, Cut: true}
+		}
+		return sestest.Fault{Status: 429, Code: "TooManyRequestsException"}
+	})
+	h.start()
+	doctor, patient := h.pair()
+	a := appointment(doctor, patient)
+	h.book(a)
+	eventually(t, "tried again", 20*time.Second, func() bool {
+		return h.number(`SELECT count(*) FROM deliveries WHERE template LIKE '%booked' AND attempts >= 2 AND resends > 0`) == 2
+	})
+	h.cancel(a)
+	booked := `SELECT count(*) FROM deliveries WHERE template LIKE '%booked' AND status = $1`
+	eventually(t, "left out", 20*time.Second, func() bool { return h.number(booked, "skipped") == 2 })
+	h.ses.SetFault(nil)
+	h.wantBecame(doctor, "doctor_cancelled", map[string]int{"sent": 1})
+	if e := h.mailTo("helena@example.com", 2); e.Method != "CANCEL" {
+		t.Errorf("%s: method %q, want CANCEL", e.Subject, e.Method)
+	}
+	for _, m := range h.ses.Messages() {
+		queue.Send(sesinbox.SendEvent(m, time.Now()))
+	}
+	eventually(t, "settled", 20*time.Second, func() bool { return h.number(booked, "sent") == 2 })
+}
+
 func TestNews_PatientErasedMeanwhile(t *testing.T) {
 	h := newHouse(t)
 	h.unlimited()

@@ -31,13 +31,13 @@ func composer(t testing.TB) *mail.Composer {
 func TestCompose_Golden(t *testing.T) {
 	c := composer(t)
 	for _, l := range locales() {
-		for _, template := range notice.Templates() {
-			t.Run(string(l)+"/"+string(template), func(t *testing.T) {
-				m, err := c.Compose(preview.Sample(template, l))
+		for _, s := range preview.Samples(l) {
+			t.Run(string(l)+"/"+s.Name, func(t *testing.T) {
+				m, err := c.Compose(s.Notice)
 				if err != nil {
 					t.Fatal(err)
 				}
-				base := filepath.Join("testdata", "golden", string(l), string(template))
+				base := filepath.Join("testdata", "golden", string(l), s.Name)
 				golden(t, base+".txt", "Subject: "+m.Subject+"\n\n"+strings.ReplaceAll(m.Text, "\r\n", "\n"))
 				golden(t, base+".html", m.HTML)
 				golden(t, base+".ics", strings.ReplaceAll(string(m.Calendar), "\r\n", "\n"))

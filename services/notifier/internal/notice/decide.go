@@ -21,7 +21,8 @@ type Candidate struct {
 	Agenda          []AgendaItem // for an agenda: that day's booked appointments, in order
 }
 
-// Heard is what the reader has been told of an appointment by other deliveries (sent, being sent, or in doubt).
+// Heard is what the reader has been told of an appointment by other deliveries: sent, being sent, or perhaps sent, which
+// counts as told, because a cancellation too many does no harm and one too few does.
 type Heard struct {
 	Version int64    // latest told; 0 is nothing
 	Told    Interval // the time that was told with it
@@ -126,10 +127,23 @@ func (c Candidate) Decide(now time.Time) Decision {
 		return Decision{Verdict: Skip, Reason: ReasonOptedOut}
 	case c.Draft.Template == DoctorAgenda && len(c.Agenda) == 0:
 		return Decision{Verdict: Skip, Reason: ReasonEmpty}
-	case c.Draft.Template == DoctorAgenda && !now.Before(c.Agenda[0].StartsAt):
-		return Decision{Verdict: Skip, Reason: ReasonExpired}
+	}
+	if c.Draft.Template == DoctorAgenda { // late, it tells what is still to come
+		if c.Agenda = c.ahead(now); len(c.Agenda) == 0 {
+			return Decision{Verdict: Skip, Reason: ReasonExpired}
+		}
 	}
 	return Decision{Verdict: Send, Notice: c.notice(now)}
+}
+
+// ahead is what is left of the agenda.
+func (c Candidate) ahead(now time.Time) []AgendaItem {
+	for i, item := range c.Agenda {
+		if now.Before(item.StartsAt) {
+			return c.Agenda[i:]
+		}
+	}
+	return nil
 }
 
 // account decides on a message of an account. It brings its own name and address, which may be newer than the contact.
@@ -170,6 +184,8 @@ func (c Candidate) stale(now time.Time) (Decision, bool) {
 		return superseded, true
 	case t.Cancels() && c.Heard.Version == 0:
 		return Decision{Verdict: Skip, Reason: ReasonNeverTold}, true
+	case t.Moves() && a.Status == StatusBooked && c.Heard.Version > 0 && !c.Heard.Invited && c.Draft.Version < a.Version:
+		return superseded, true // a request was moved and then confirmed: the confirmation tells both
 	case t.Moves() && c.Heard.Version > 0 && c.Heard.Told.Equal(Interval{a.StartsAt, a.EndsAt}):
 		return superseded, true // moved and moved back before anybody was told
 	case t.Moves() && c.Heard.Version > 0 && now.Before(c.Heard.At.Add(Calm)):
@@ -220,13 +236,17 @@ func (c Candidate) notice(now time.Time) Notice {
 	if c.Appointment != nil {
 		n.Appointment = *c.Appointment
 	}
-	if c.Draft.Template.Moves() {
-		if c.Heard.Version > 0 {
-			told := c.Heard.Told
-			n.Previous = &told
-		} else {
-			n.Template, n.Previous = c.Draft.Template.first(n.Appointment.Status), nil
-		}
+	if !c.Draft.Template.Moves() {
+		return n
+	}
+	n.Previous = nil
+	if c.Heard.Version > 0 {
+		told := c.Heard.Told
+		n.Previous = &told
+	}
+	// A moved request is a request still, for another time: nothing for a calendar yet.
+	if n.Previous == nil || n.Appointment.Status == StatusRequested {
+		n.Template = c.Draft.Template.first(n.Appointment.Status)
 	}
 	return n
 }

@@ -38,7 +38,7 @@ func (s Signal) After(status Status, attempts int, knownMessage string) (next St
 			return status, false // of an attempt that was settled before
 		}
 		switch status {
-		case Sending, Unknown, Pending, Failed:
+		case Sending, Unknown, Pending, Failed, Skipped:
 			return Sent, true
 		}
 	case SignalBounce:

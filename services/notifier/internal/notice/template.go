@@ -62,7 +62,8 @@ func (t Template) Invites() bool {
 // Moves says that the message tells a new time.
 func (t Template) Moves() bool { return t == DoctorRescheduled || t == PatientRescheduled }
 
-// first is the message for a reader who never heard of the appointment that a move is about.
+// first is the message that tells the appointment itself to a reader of the news that it was moved: who never heard of
+// it, or is to answer anew.
 func (t Template) first(status string) Template {
 	switch {
 	case t == DoctorRescheduled && status == StatusRequested:

@@ -200,7 +200,8 @@ const candidateSQL = `
 			coalesce(o.sent_at, o.updated_at) AS at, bool_or(o.status = 'sending') OVER () AS sending
 		FROM deliveries o
 		WHERE o.appointment_id = d.appointment_id AND o.recipient_id = d.recipient_id AND o.id <> d.id
-			AND o.told_version IS NOT NULL AND o.status IN ('sending', 'unknown', 'sent', 'bounced', 'complained')
+			AND o.told_version IS NOT NULL
+			AND (o.status IN ('sending', 'unknown', 'sent', 'bounced', 'complained') OR o.resends > 0) -- or an attempt in doubt
 		ORDER BY o.told_version DESC LIMIT 1
 	) h ON true
 	WHERE d.id = ANY($1)`

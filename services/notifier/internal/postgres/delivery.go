@@ -65,7 +65,7 @@ func (s *Store) Retry(ctx context.Context, id uuid.UUID, now time.Time) (notice.
 			return err
 		}
 		_, err = tx.Exec(ctx, `UPDATE deliveries SET status = $2, due_at = $3, planned_at = greatest(planned_at, $3),
-			missing_id = NULL, updated_at = $3 WHERE id = $1`, id, d.Status, d.DueAt)
+			resends = resends + (status = 'unknown')::integer, missing_id = NULL, updated_at = $3 WHERE id = $1`, id, d.Status, d.DueAt)
 		return err
 	})
 	return d, err

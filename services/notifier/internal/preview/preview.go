@@ -16,7 +16,7 @@ import (
 	"github.com/healthmed/healthmed/services/notifier/internal/notice"
 )
 
-// Write makes <dir>/<locale>/<template>.{html,txt,ics} and <dir>/index.html.
+// Write makes <dir>/<locale>/<name>.{html,txt,ics} and <dir>/index.html.
 func Write(dir string, c *mail.Composer) error {
 	var index strings.Builder
 	index.WriteString(head)
@@ -25,12 +25,12 @@ func Write(dir string, c *mail.Composer) error {
 			return err
 		}
 		fmt.Fprintf(&index, "<h2>%s</h2>\n<ul>\n", l)
-		for _, t := range notice.Templates() {
-			m, err := c.Compose(Sample(t, l))
+		for _, s := range Samples(l) {
+			m, err := c.Compose(s.Notice)
 			if err != nil {
-				return fmt.Errorf("%s %s: %w", l, t, err)
+				return fmt.Errorf("%s %s: %w", l, s.Name, err)
 			}
-			name := string(l) + "/" + string(t)
+			name := string(l) + "/" + s.Name
 			links := []string{link(name+".html", m.Subject), link(name+".txt", "text")}
 			if err := write(dir, name+".html", m.HTML); err != nil {
 				return err
@@ -67,7 +67,28 @@ func write(dir, name, content string) error {
 	return os.WriteFile(filepath.Join(dir, filepath.FromSlash(name)), []byte(content), 0o600)
 }
 
-// Sample is a made-up notice of each kind, always the same.
+// Named is a made-up notice with a name for its files.
+type Named struct {
+	Name   string
+	Notice notice.Notice
+}
+
+// Samples are all that a reader may get: each template, and those that also come in other words.
+func Samples(l notice.Locale) []Named {
+	var all []Named
+	for _, t := range notice.Templates() {
+		n := Sample(t, l)
+		all = append(all, Named{string(t), n})
+		if t == notice.DoctorRequested || t == notice.PatientRequested {
+			was := Sample(notice.DoctorRescheduled, l)
+			n.Previous, n.Appointment.Version = was.Previous, was.Appointment.Version
+			all = append(all, Named{string(t) + "_moved", n})
+		}
+	}
+	return all
+}
+
+// Sample is a made-up notice of a template, always the same.
 func Sample(t notice.Template, l notice.Locale) notice.Notice {
 	id := func(n byte) uuid.UUID { return uuid.UUID{0x01, 0x93, 6: 0x70, 8: 0x80, 15: n} }
 	zone := "America/Sao_Paulo"
@@ -104,6 +125,8 @@ func Sample(t notice.Template, l notice.Locale) notice.Notice {
 		Status: notice.StatusBooked, Version: 1, ActorRole: "patient",
 	}
 	switch {
+	case t == notice.DoctorRequested, t == notice.PatientRequested:
+		n.Appointment.Status = notice.StatusRequested
 	case t.Moves():
 		n.Previous = &notice.Interval{StartsAt: at(3, 15, 0), EndsAt: at(3, 15, 30)}
 		n.Appointment.Version = 2
