@@ -2,6 +2,7 @@ package check
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ const (
 	quick    = `http_request_duration_seconds_bucket{job="scheduling",method="POST",route="/v1/appointments",class="2xx",le="0.3"} `
 	told     = `notifier_event_to_accepted_seconds_count{recipient="doctor"} `
 	toldSoon = `notifier_event_to_accepted_seconds_bucket{recipient="doctor",le="30"} `
+	overdue  = `notifier_deliveries_overdue{recipient="doctor"} `
 	refused  = `notifier_send_outcomes_total{recipient="doctor",class="failed"} `
 	always1  = `1x600`
 	always0  = `0x600`
@@ -32,8 +34,8 @@ var alertCases = map[string]struct{ fires, quiet []string }{
 		[]string{booked + "0+9996x600", failed + "0+4x600"}}, // within the objective
 	"BookingSlow":              {[]string{bookings + "0+100x600", quick + "0+80x600"}, []string{bookings + "0+100x600", quick + "0+99.5x600"}},
 	"BookingSlowLingering":     {[]string{bookings + "0+100x600", quick + "0+98x600"}, []string{bookings + "0+100x600", quick + "0+99.5x600"}},
-	"DoctorsToldLate":          {[]string{told + "0+80x600", toldSoon + "0+80x600", refused + "0+20x600"}, []string{told + "0+100x600", toldSoon + "0+99.5x600", refused + "0x600"}},
-	"DoctorsToldLateLingering": {[]string{told + "0+100x600", toldSoon + "0+98x600", refused + "0x600"}, []string{told + "0+100x600", toldSoon + "0+99.5x600", refused + "0x600"}},
+	"DoctorsToldLate":          {[]string{told + "0+80x600", toldSoon + "0+80x600", refused + "0+20x600", overdue + always0}, []string{told + "0+100x600", toldSoon + "0+99.5x600", refused + "0x600", overdue + always0}},
+	"DoctorsToldLateLingering": {[]string{told + "0+100x600", toldSoon + "0+98x600", refused + "0x600", overdue + always0}, []string{told + "0+100x600", toldSoon + "0+99.5x600", refused + "0x600", overdue + always0}},
 	"ServiceDown": {
 		[]string{`up{job="users"} 1x600`, `up{job="scheduling"} 1x600`},
 		[]string{`up{job="users"} 1x600`, `up{job="scheduling"} 1x600`, `up{job="notifier"} 1x600`, `up{job="other"} 0x600`}},
@@ -65,8 +67,6 @@ var alertCases = map[string]struct{ fires, quiet []string }{
 }
 
 func TestAlerts_FireOnWhatTheyAreFor(t *testing.T) {
-	engine := promqltest.NewTestEngine(t, false, 5*time.Minute, 1_000_000)
-	byName := recorded(t)
 	tested := 0
 	for _, r := range rules(t) {
 		if r.Alert == "" {
@@ -78,34 +78,70 @@ func TestAlerts_FireOnWhatTheyAreFor(t *testing.T) {
 			continue
 		}
 		tested++
-		expr := expand(t, r.Expr, byName)
 		for name, series := range map[string][]string{"fires": c.fires, "quiet": c.quiet} {
-			load := "load 1m\n"
-			for _, s := range series {
-				load += "  " + s + "\n"
+			if got := evaluate(t, r.Expr, series); (got != "") != (name == "fires") {
+				t.Errorf("%s, %s: got %s", r.Alert, name, got)
 			}
-			storage := promqltest.LoadedStorage(t, load)
-			query, err := engine.NewInstantQuery(t.Context(), storage, nil, expr, time.Unix(0, 0).Add(lookedAt))
-			if err != nil {
-				t.Fatalf("%s: %v", r.Alert, err)
-			}
-			result := query.Exec(t.Context())
-			if result.Err != nil {
-				t.Fatalf("%s: %v", r.Alert, result.Err)
-			}
-			vector, err := result.Vector()
-			if err != nil {
-				t.Fatalf("%s: %v", r.Alert, err)
-			}
-			if fires := len(vector) > 0; fires != (name == "fires") {
-				t.Errorf("%s, %s: got %v", r.Alert, name, vector)
-			}
-			query.Close()
 		}
 	}
 	if tested != len(alertCases) {
 		t.Errorf("%d cases, %d alerts", len(alertCases), tested)
 	}
+}
+
+// What the notifier shows while no e-mail leaves, and what it shows on any other day.
+func TestAlerts_TellOfEmailsThatDoNotLeave(t *testing.T) {
+	queue := func(oldest, due, inDoubt, doctors string) []string {
+		return []string{`notifier_oldest_due_seconds ` + oldest, `notifier_deliveries_due ` + due, `notifier_deliveries_in_doubt ` + inDoubt, overdue + doctors}
+	}
+	none, some := []string{told + "0x600", toldSoon + "0x600", refused + "0x600"}, []string{told + "0+10x600", toldSoon + "0+10x600", refused + "0x600"}
+	before := []string{told + "0+10x594 5940x6", toldSoon + "0+10x594 5940x6", refused + "0x600"} // six minutes ago the last one was accepted
+	for name, tt := range map[string]struct {
+		series []string
+		want   []string
+	}{
+		"nothing waits":                       {append(queue("0x600", "0x600", "0x600", "0x600"), some...), nil},
+		"no traffic":                          {append(queue("0x600", "0x600", "0x600", "0x600"), none...), nil},
+		"a queue that is worked off":          {append(queue("20x600", "900x600", "0x600", "0x600"), some...), nil},
+		"one time-out in doubt, others leave": {append(queue("800x600", "1x600", "1x600", "1x600"), some...), nil},
+		"one waits for its retry":             {append(queue("121x600", "1x600", "0x600", "0x600"), some...), []string{"EmailsNotLeaving"}},
+		"several in doubt, others leave":      {append(queue("121x600", "4x600", "4x600", "0x600"), some...), []string{"EmailsNotLeaving"}},
+		"all wait for their retry":            {append(queue("0x594 60+60x5", "0x594 10+10x5", "0x600", "0x594 200+100x5"), before...), []string{"DoctorsToldLate", "DoctorsToldLateLingering", "EmailsNotLeaving"}},
+		"all hang":                            {append(queue("0x594 60+60x5", "0x594 10+10x5", "0x594 10+10x5", "0x594 200+100x5"), before...), []string{"DoctorsToldLate", "DoctorsToldLateLingering", "EmailsNotLeaving"}},
+		"no e-mail in ten hours was accepted": {append(queue("36000x600", "5x600", "0x600", "3x600"), none...), []string{"DoctorsToldLate", "DoctorsToldLateLingering", "EmailsNotLeaving"}},
+	} {
+		var got []string
+		for _, r := range rules(t) {
+			if slices.Contains([]string{"DoctorsToldLate", "DoctorsToldLateLingering", "EmailsNotLeaving"}, r.Alert) && evaluate(t, r.Expr, tt.series) != "" {
+				got = append(got, r.Alert)
+			}
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %v fire, want %v", name, got, tt.want)
+		}
+	}
+}
+
+// evaluate is what a rule's expression gives at lookedAt; nothing where it doesn't fire.
+func evaluate(t *testing.T, expr string, series []string) string {
+	t.Helper()
+	engine := promqltest.NewTestEngine(t, false, 5*time.Minute, 1_000_000)
+	storage := promqltest.LoadedStorage(t, "load 1m\n  "+strings.Join(series, "\n  ")+"\n")
+	query, err := engine.NewInstantQuery(t.Context(), storage, nil, expand(t, expr, recorded(t)), time.Unix(0, 0).Add(lookedAt))
+	if err != nil {
+		t.Fatalf("%s: %v", expr, err)
+	}
+	defer query.Close()
+	result := query.Exec(t.Context())
+	if result.Err != nil {
+		t.Fatalf("%s: %v", expr, result.Err)
+	}
+	vector, err := result.Vector()
+	if err != nil {
+		t.Fatalf("%s: %v", expr, err)
+	}
+	return vector.String()
 }
 
 // expand puts the expressions of recording rules in the place of their names.

@@ -24,6 +24,10 @@ const (
 	Skipped    Status = "skipped"    // not sent on purpose: superseded, cancelled, too late, opted out
 )
 
+// Promptly is how soon after it was planned a message should be accepted by the mail service: the objective of doctors'
+// e-mails, which deploy/prometheus/rules.yml holds against it.
+const Promptly = 30 * time.Second
+
 // Delivery is one message to one person, caused by one event.
 type Delivery struct {
 	ID            uuid.UUID

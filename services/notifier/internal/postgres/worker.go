@@ -6,6 +6,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/healthmed/healthmed/services/notifier/internal/notice"
 )
 
 // Heartbeat says that a replica is alive, and returns how many are: itself and those seen within ttl. It uses the
@@ -28,28 +30,50 @@ func (s *Store) Leave(ctx context.Context, id uuid.UUID) error {
 	return err
 }
 
-// Gauges is the state of the queue, for metrics.
+// Gauges is the state of the queue, for metrics. In the queue is what was planned up to now and has no end yet: to be
+// sent, waiting for its next attempt, being sent, or in doubt. What waits for its own day (reminders, agendas) is not, nor
+// what waits for a person to become known: no mail service can help that, and it ends as failed after notice.Window.
 type Gauges struct {
-	Due, Waiting, InDoubt, Failed, Suppressed int
-	Oldest                                    time.Duration // how long the oldest due delivery has been due
+	Due     int                     // in the queue
+	InDoubt int                     // of these
+	Overdue map[notice.Template]int // of these, planned over notice.Promptly ago
+	Oldest  time.Duration           // since the first of these was planned
+	Waiting int                     // for a person
+	Failed  int
+	// Suppressed is how many addresses are not written to.
+	Suppressed int
 }
 
-// Gauges reads the state of the queue.
-func (s *Store) Gauges(ctx context.Context, now time.Time) (Gauges, error) {
-	var g Gauges
-	var oldest *time.Time
-	// What waits for its day (reminders, agendas) is left out by the index.
-	err := s.pool.QueryRow(ctx, `
-		SELECT count(*) FILTER (WHERE due_at <= $1), count(*) FILTER (WHERE status = 'waiting'),
-			min(due_at) FILTER (WHERE status = 'pending' AND due_at <= $1),
-			(SELECT count(*) FROM deliveries WHERE status = 'unknown'),
-			(SELECT count(*) FROM deliveries WHERE status = 'failed'),
-			(SELECT count(*) FROM contacts WHERE undeliverable <> '')
-		FROM deliveries WHERE status IN ('pending', 'waiting') AND due_at <= $1 + interval '1 day'`, now).
-		Scan(&g.Due, &g.Waiting, &oldest, &g.InDoubt, &g.Failed, &g.Suppressed)
-	if oldest != nil {
-		g.Oldest = now.Sub(*oldest)
-	}
+// Gauges reads the state of the queue. An attempt moves a delivery's due_at ahead, but never planned_at, and at most by
+// the longest pause: by that, the index leaves out what waits for its day. It reads the queue alone, by index, and not by
+// bitmaps, which would meet the dead entries of all that was sent since the last vacuum each time anew.
+func (s *Store) Gauges(ctx context.Context, t notice.Timing, now time.Time) (Gauges, error) {
+	g := Gauges{Overdue: map[notice.Template]int{}}
+	err := pgx.BeginTxFunc(ctx, s.pool, inOrder, func(tx pgx.Tx) error {
+		var b pgx.Batch
+		b.Queue(`
+			SELECT template, count(*), count(*) FILTER (WHERE status = 'unknown'), count(*) FILTER (WHERE planned_at <= $3), min(planned_at)
+			FROM (SELECT template, status, planned_at FROM deliveries WHERE status = 'pending' AND due_at <= $2
+				UNION ALL SELECT template, status, planned_at FROM deliveries WHERE status IN ('sending', 'unknown')) queue
+			WHERE planned_at <= $1 GROUP BY template`, now, now.Add(max(t.Cap, t.Circuit, notice.Calm)), now.Add(-notice.Promptly)).
+			Query(func(rows pgx.Rows) error {
+				var template notice.Template
+				var due, inDoubt, overdue int
+				var oldest time.Time
+				_, err := pgx.ForEachRow(rows, []any{&template, &due, &inDoubt, &overdue, &oldest}, func() error {
+					g.Due, g.InDoubt, g.Overdue[template] = g.Due+due, g.InDoubt+inDoubt, overdue
+					g.Oldest = max(g.Oldest, now.Sub(oldest))
+					return nil
+				})
+				return err
+			})
+		b.Queue(`
+			SELECT (SELECT count(*) FROM deliveries WHERE status = 'waiting'),
+				(SELECT count(*) FROM deliveries WHERE status = 'failed'),
+				(SELECT count(*) FROM contacts WHERE undeliverable <> '')`).
+			QueryRow(func(row pgx.Row) error { return row.Scan(&g.Waiting, &g.Failed, &g.Suppressed) })
+		return tx.SendBatch(ctx, &b).Close()
+	})
 	return g, err
 }
 

@@ -31,7 +31,7 @@ func (w *Worker) sweep(ctx context.Context) error {
 		if swept.GaveUp > 0 {
 			w.cfg.Published()
 		}
-		if g, err := w.cfg.Store.Gauges(ctx, now); err == nil {
+		if g, err := w.cfg.Store.Gauges(ctx, w.cfg.Timing, now); err == nil {
 			w.metrics.measure(g, w.circuit.open(), w.limit.share())
 		}
 		if w.cfg.Retention > 0 && now.Sub(pruned) > time.Hour {

@@ -18,6 +18,7 @@ type metrics struct {
 	latency                               *prometheus.HistogramVec
 	due, oldest, waiting, inDoubt, failed prometheus.Gauge
 	suppressed, circuitOpen, rate         prometheus.Gauge
+	overdue                               *prometheus.GaugeVec
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -39,24 +40,27 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "notifier_event_to_accepted_seconds", Help: "From the event (or the planned time) to acceptance by the mail service.",
 			Buckets: []float64{.01, .02, .05, .1, .2, .5, 1, 2, 5, 15, 30, 60, 300, 900, 3600, 21600}}, []string{"recipient"}),
-		due:         gauge("deliveries_due", "Deliveries that are due."),
-		oldest:      gauge("oldest_due_seconds", "How long the oldest due delivery has been due."),
-		waiting:     gauge("deliveries_waiting", "Deliveries waiting for a person to become known."),
+		due:    gauge("deliveries_due", "Deliveries that were planned up to now and have no end yet: to be sent, waiting for the next attempt, being sent, in doubt."),
+		oldest: gauge("oldest_due_seconds", "How long ago the oldest of notifier_deliveries_due was planned, however often it was tried since."),
+		overdue: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "notifier_deliveries_overdue", Help: "Of notifier_deliveries_due, those planned over 30 s ago, by recipient (doctor, patient, account)."}, []string{"recipient"}),
+		waiting:     gauge("deliveries_waiting", "Deliveries waiting for a person to become known; no part of notifier_deliveries_due."),
 		inDoubt:     gauge("deliveries_in_doubt", "Deliveries whose last attempt is in doubt."),
 		failed:      gauge("deliveries_failed", "Deliveries that have failed."),
 		suppressed:  gauge("addresses_suppressed", "Addresses not written to after a hard bounce or a complaint."),
 		circuitOpen: gauge("circuit_open", "1 while sending is paused because the mail service takes nothing."),
 		rate:        gauge("send_rate_limit", "This replica's share of the account's rate, messages a second."),
 	}
-	for _, who := range []string{"doctor", "patient", "account"} { // zeros, so that the first failure is an increase
+	for _, who := range recipients { // zeros, so that the first failure is an increase
 		m.latency.WithLabelValues(who)
 		m.outcomes.WithLabelValues(notice.Rejected.String(), who)
+		m.overdue.WithLabelValues(who)
 	}
 	if reg == nil {
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{m.outcomes, m.skipped, m.lost, m.resent, m.gaveUp, m.latency, m.due, m.oldest,
-		m.waiting, m.inDoubt, m.failed, m.suppressed, m.circuitOpen, m.rate} {
+		m.overdue, m.waiting, m.inDoubt, m.failed, m.suppressed, m.circuitOpen, m.rate} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -67,6 +71,13 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 func (m *metrics) measure(g postgres.Gauges, open bool, rate float64) {
 	m.due.Set(float64(g.Due))
 	m.oldest.Set(g.Oldest.Seconds())
+	overdue := map[string]int{}
+	for template, n := range g.Overdue {
+		overdue[recipient(template)] += n
+	}
+	for _, who := range recipients {
+		m.overdue.WithLabelValues(who).Set(float64(overdue[who]))
+	}
 	m.waiting.Set(float64(g.Waiting))
 	m.inDoubt.Set(float64(g.InDoubt))
 	m.failed.Set(float64(g.Failed))
@@ -77,6 +88,9 @@ func (m *metrics) measure(g postgres.Gauges, open bool, rate float64) {
 		m.circuitOpen.Set(1)
 	}
 }
+
+// recipients are all that there are.
+var recipients = []string{"doctor", "patient", "account"}
 
 // recipient is whom a message is for, as its template's name begins.
 func recipient(t notice.Template) string {
