@@ -18,7 +18,8 @@ const (
 	told     = `notifier_event_to_accepted_seconds_count{recipient="doctor"} `
 	toldSoon = `notifier_event_to_accepted_seconds_bucket{recipient="doctor",le="30"} `
 	overdue  = `notifier_deliveries_overdue{recipient="doctor"} `
-	refused  = `notifier_send_outcomes_total{recipient="doctor",class="failed"} `
+	refused  = `notifier_failed_total{recipient="doctor",reason="refused"} `
+	givenUp  = `notifier_failed_total{recipient="doctor",reason="in_doubt"} `
 	always1  = `1x600`
 	always0  = `0x600`
 	lookedAt = 10 * time.Hour // when the alerts are looked at; a step is a minute
@@ -59,6 +60,7 @@ var alertCases = map[string]struct{ fires, quiet []string }{
 	"EmailsNotLeaving": {[]string{`notifier_oldest_due_seconds 121x600`}, []string{`notifier_oldest_due_seconds 60x600`}},
 	"SendingPaused":    {[]string{`notifier_circuit_open ` + always1}, []string{`notifier_circuit_open ` + always0}},
 	"EmailsFailing":    {[]string{refused + "0+1x600"}, []string{refused + "5x600"}},
+	"EmailsGivenUp":    {[]string{givenUp + "0x594 1x6"}, []string{givenUp + "7x600", refused + "0+1x600"}},
 	"EmailsInDoubt":    {[]string{`notifier_deliveries_in_doubt 21x600`}, []string{`notifier_deliveries_in_doubt 20x600`}},
 	"BouncesHigh": {
 		[]string{`notifier_feedback_total{kind="send"} 0+100x600`, `notifier_feedback_total{kind="bounce"} 0+5x600`},
@@ -108,11 +110,12 @@ func TestAlerts_TellOfEmailsThatDoNotLeave(t *testing.T) {
 		"several in doubt, others leave":      {append(queue("121x600", "4x600", "4x600", "0x600"), some...), []string{"EmailsNotLeaving"}},
 		"all wait for their retry":            {append(queue("0x594 60+60x5", "0x594 10+10x5", "0x600", "0x594 200+100x5"), before...), []string{"DoctorsToldLate", "DoctorsToldLateLingering", "EmailsNotLeaving"}},
 		"all hang":                            {append(queue("0x594 60+60x5", "0x594 10+10x5", "0x594 10+10x5", "0x594 200+100x5"), before...), []string{"DoctorsToldLate", "DoctorsToldLateLingering", "EmailsNotLeaving"}},
+		"some are given up, others leave":     {append(queue("0x600", "0x600", "0x600", "0x600"), append(some, givenUp+"0+2x600")...), []string{"DoctorsToldLate", "DoctorsToldLateLingering", "EmailsGivenUp"}},
 		"no e-mail in ten hours was accepted": {append(queue("36000x600", "5x600", "0x600", "3x600"), none...), []string{"DoctorsToldLate", "DoctorsToldLateLingering", "EmailsNotLeaving"}},
 	} {
 		var got []string
 		for _, r := range rules(t) {
-			if slices.Contains([]string{"DoctorsToldLate", "DoctorsToldLateLingering", "EmailsNotLeaving"}, r.Alert) && evaluate(t, r.Expr, tt.series) != "" {
+			if slices.Contains([]string{"DoctorsToldLate", "DoctorsToldLateLingering", "EmailsNotLeaving", "EmailsGivenUp"}, r.Alert) && evaluate(t, r.Expr, tt.series) != "" {
 				got = append(got, r.Alert)
 			}
 		}

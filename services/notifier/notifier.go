@@ -147,7 +147,7 @@ func wire(ctx context.Context, cfg Config, tel *telemetry.Telemetry, pool *pgxpo
 	if cfg.FeedbackQueueURL != "" {
 		if reader, err = feedback.New(feedback.Config{
 			AWS: sdk, Endpoint: cfg.SQSEndpoint, QueueURL: cfg.FeedbackQueueURL, Store: store,
-			Log: tel.Log, Metrics: tel.Metrics, Now: now, Published: relay.Nudge,
+			Log: tel.Log, Metrics: tel.Metrics, Now: now, Published: relay.Nudge, Failed: w.CountFailed,
 		}); err != nil {
 			return nil, err
 		}

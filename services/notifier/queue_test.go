@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/healthmed/healthmed/pkg/sesinbox"
 	"github.com/healthmed/healthmed/pkg/sestest"
 )
 
@@ -69,6 +70,72 @@ func TestOutage_TheQueueIsSeenWhateverTheMailServiceDoes(t *testing.T) {
 				return h.metric("notifier_deliveries_due") == 0 && h.metric("notifier_oldest_due_seconds") == 0 &&
 					h.metric(`notifier_deliveries_overdue{recipient="doctor"}`) == 0
 			})
+		})
+	}
+}
+
+// However a delivery ends as failed, it is counted: alerts look at nothing else.
+func TestFailed_IsCountedWhateverTheWay(t *testing.T) {
+	t.Parallel()
+	throttled := func(*http.Request) sestest.Fault { return sestest.Fault{Status: 429, Code: "TooManyRequestsException"} }
+	for reason, arrange := range map[string]func(h *house, c *clock) (then func()){
+		"refused": func(h *house, _ *clock) func() {
+			h.ses.SetFault(func(*http.Request) sestest.Fault { return sestest.Fault{Status: 400, Code: "MessageRejected"} })
+			return func() {}
+		},
+		"retries_exhausted": func(h *house, c *clock) func() {
+			h.ses.SetFault(throttled)
+			return func() {
+				eventually(h.t, "it is tried", 20*time.Second, func() bool {
+					return h.number(`SELECT count(*) FROM deliveries WHERE status = 'pending' AND attempts > 0`) == 2
+				})
+				c.advance(25 * time.Hour)
+			}
+		},
+		"in_doubt": func(h *house, _ *clock) func() {
+			h.cfg.SettleAfter = 300 * time.Millisecond
+			h.ses.SetFault(func(*http.Request) sestest.Fault { return sestest.Fault{Cut: true} })
+			return func() {}
+		},
+		"contact_unknown": func(h *house, c *clock) func() {
+			return func() {
+				eventually(h.t, "they wait", 20*time.Second, func() bool { return h.number(`SELECT count(*) FROM deliveries WHERE status = 'waiting'`) == 2 })
+				c.advance(25 * time.Hour)
+			}
+		},
+		"rejected_after_acceptance": func(h *house, _ *clock) func() {
+			queue := h.withFeedback(time.Minute)
+			return func() {
+				eventually(h.t, "both are sent", 20*time.Second, func() bool { return h.sent() == 2 })
+				for _, m := range h.ses.Messages() {
+					queue.Send(sesinbox.RejectEvent(m, time.Now()))
+					queue.Send(sesinbox.RejectEvent(m, time.Now())) // at least once
+				}
+			}
+		},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			h.unlimited()
+			then := arrange(h, h.withClock())
+			h.start()
+			series := func(who string) string {
+				return `notifier_failed_total{reason="` + reason + `",recipient="` + who + `"}`
+			}
+			if n := h.metric(series("doctor")); n != 0 { // there from the start, so that the first one is an increase
+				t.Errorf("%v before anything failed", n)
+			}
+			doctor, patient := uuid.New(), uuid.New()
+			if reason != "contact_unknown" {
+				doctor, patient = h.pair()
+			}
+			h.book(appointment(doctor, patient))
+			then()
+			eventually(t, "both are counted", 30*time.Second, func() bool { return h.metric(series("doctor")) == 1 && h.metric(series("patient")) == 1 })
+			if n := h.number(`SELECT count(*) FROM deliveries WHERE status = 'failed'`); n != 2 {
+				t.Errorf("%d deliveries failed, want 2", n)
+			}
 		})
 	}
 }

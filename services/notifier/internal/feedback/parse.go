@@ -81,7 +81,7 @@ func Parse(body []byte) (notice.Signal, error) {
 	case "Delivery":
 		s.Kind = notice.SignalDelivery
 	case "Reject":
-		s.Kind, s.Reason = notice.SignalReject, "rejected_after_acceptance"
+		s.Kind, s.Reason = notice.SignalReject, notice.ReasonRejectedLater
 	case "Bounce":
 		s.Kind, s.Permanent = notice.SignalBounce, e.Bounce.Type == "Permanent"
 		s.Reason = "bounce_" + code(e.Bounce.Type) + "_" + code(e.Bounce.SubType)

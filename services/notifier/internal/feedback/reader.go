@@ -29,6 +29,8 @@ type Config struct {
 	Now      func() time.Time
 	// Published is called after delivery events were committed.
 	Published func()
+	// Failed is called with deliveries that feedback made fail.
+	Failed func([]postgres.Failed)
 }
 
 // Reader takes feedback in.
@@ -164,13 +166,14 @@ func (r *Reader) apply(ctx context.Context, signals []notice.Signal) []error {
 }
 
 func (r *Reader) tell(ctx context.Context, signal notice.Signal) error {
-	changed, err := r.cfg.Store.Feedback(ctx, signal, r.cfg.Now())
+	changed, failed, err := r.cfg.Store.Feedback(ctx, signal, r.cfg.Now())
 	if err != nil {
 		return err
 	}
 	if changed {
 		r.cfg.Published()
 	}
+	r.cfg.Failed(failed)
 	if signal.Kind != notice.SignalSend && signal.Kind != notice.SignalDelivery {
 		r.cfg.Log.WarnContext(ctx, "bad news of a delivery", "delivery_id", signal.DeliveryID, "kind", string(signal.Kind), "reason", signal.Reason)
 	}

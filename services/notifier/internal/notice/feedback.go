@@ -18,6 +18,9 @@ const (
 	SignalReject    SignalKind = "reject"    // accepted, then refused by the mail service itself
 )
 
+// ReasonRejectedLater is that of SignalReject.
+const ReasonRejectedLater = "rejected_after_acceptance"
+
 // Signal is one piece of feedback. It may come twice, late and in any order.
 type Signal struct {
 	Kind       SignalKind

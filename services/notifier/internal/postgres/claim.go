@@ -28,6 +28,7 @@ type Claimed struct {
 	Jobs    []Job
 	Looked  int            // due rows that were looked at; fewer than asked for means that no more are due
 	Skipped map[string]int // by reason
+	Failed  []Failed
 }
 
 // Claim leases up to n due deliveries and commits the lease before anything is sent. On the way it decides, with the
@@ -59,6 +60,9 @@ func (s *Store) Claim(ctx context.Context, n int, lease time.Duration, now time.
 			if r != "" {
 				out.Skipped[r]++
 			}
+		}
+		for _, f := range marks.failed {
+			out.Failed = append(out.Failed, Failed{f.template, f.reason})
 		}
 		return marks.save(ctx, tx, now)
 	})

@@ -67,8 +67,8 @@ type state struct {
 }
 
 // Feedback applies a signal to its delivery and to the address. One about a delivery that isn't known is for nobody.
-// changed says that a delivery event was published.
-func (s *Store) Feedback(ctx context.Context, sig notice.Signal, now time.Time) (changed bool, err error) {
+// changed says that a delivery event was published, failed whether it tells of a failure.
+func (s *Store) Feedback(ctx context.Context, sig notice.Signal, now time.Time) (changed bool, failed []Failed, err error) {
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		var d state
 		err := tx.QueryRow(ctx, `SELECT d.status, d.attempts, coalesce(d.ses_message_id, '') FROM deliveries d WHERE d.id = $1 FOR UPDATE`,
@@ -87,7 +87,7 @@ func (s *Store) Feedback(ctx context.Context, sig notice.Signal, now time.Time) 
 		next, ok := sig.After(d.status, d.attempts, d.message)
 		if ok {
 			changed = true
-			if err := settle(ctx, tx, sig, next, now); err != nil {
+			if failed, err = settle(ctx, tx, sig, next, now); err != nil {
 				return err
 			}
 		}
@@ -104,18 +104,18 @@ func (s *Store) Feedback(ctx context.Context, sig notice.Signal, now time.Time) 
 		return err
 	})
 	if err != nil {
-		return false, fmt.Errorf("apply feedback: %w", err)
+		return false, nil, fmt.Errorf("apply feedback: %w", err)
 	}
-	return changed, nil
+	return changed, failed, nil
 }
 
-func settle(ctx context.Context, tx pgx.Tx, sig notice.Signal, next notice.Status, now time.Time) error {
+func settle(ctx context.Context, tx pgx.Tx, sig notice.Signal, next notice.Status, now time.Time) ([]Failed, error) {
 	rows, err := rowsOf(ctx, tx, `
 		UPDATE deliveries d SET status = $2, last_error = nullif($3, ''), ses_message_id = $4, secret = NULL,
 			sent_at = coalesce(d.sent_at, $5), due_at = $5, published = d.published + 1, updated_at = $5
 		WHERE d.id = $1 RETURNING `+toldColumns, scanTold, sig.DeliveryID, next, sig.Reason, sig.MessageID, now)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return publish(ctx, tx, rows, now)
+	return failedOf(rows), publish(ctx, tx, rows, now)
 }

@@ -21,13 +21,19 @@ type Result struct {
 	Next    notice.Next
 }
 
+// Failed is a delivery that ended as failed, for metrics.
+type Failed struct {
+	Template notice.Template
+	Reason   string
+}
+
 // Record saves results, and the events that tell of them, in one transaction. A result counts for the attempt that
 // made it alone; where feedback or another worker has moved the delivery on meanwhile, nothing changes.
-// It returns the number of deliveries that changed.
+// It returns the number of deliveries that changed, and those of them that failed.
 //
 // The CASE keeps the planner from finding the deliveries by their status: all that was ever sent has been in
 // deliveries_due as sending, and until the next vacuum a bitmap of the dead entries costs more than all else.
-func (s *Store) Record(ctx context.Context, results []Result, now time.Time) (int, error) {
+func (s *Store) Record(ctx context.Context, results []Result, now time.Time) (changed int, failed []Failed, err error) {
 	var (
 		id              []uuid.UUID
 		attempt         []int
@@ -44,8 +50,7 @@ func (s *Store) Record(ctx context.Context, results []Result, now time.Time) (in
 		reason = append(reason, nullText(r.Next.Reason))
 		message = append(message, nullText(r.Outcome.MessageID))
 	}
-	changed := 0
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		rows, err := rowsOf(ctx, tx, `
 			UPDATE deliveries d SET status = r.status, due_at = r.due, last_error = r.reason,
 				ses_message_id = coalesce(r.message, d.ses_message_id),
@@ -60,20 +65,20 @@ func (s *Store) Record(ctx context.Context, results []Result, now time.Time) (in
 		if err != nil {
 			return err
 		}
-		changed = len(rows)
+		changed, failed = len(rows), failedOf(rows)
 		return publish(ctx, tx, rows, now)
 	})
 	if err != nil {
-		return 0, fmt.Errorf("record results: %w", err)
+		return 0, nil, fmt.Errorf("record results: %w", err)
 	}
-	return changed, nil
+	return changed, failed, nil
 }
 
 // Swept is what Sweep found.
 type Swept struct {
-	Lost   int // leases that ended without a result
-	Resent int // in-doubt attempts put back in the queue
-	GaveUp int // in-doubt attempts that were resent often enough
+	Lost   int      // leases that ended without a result
+	Resent int      // in-doubt attempts put back in the queue
+	Failed []Failed // in-doubt attempts that were resent often enough
 }
 
 // Sweep brings forward what waits for the clock: a lease that ended without a result is in doubt (its worker may have
@@ -109,13 +114,8 @@ func (s *Store) Sweep(ctx context.Context, t notice.Timing, now time.Time) (Swep
 		if err != nil {
 			return err
 		}
-		for _, r := range rows {
-			if r.status == notice.Pending {
-				out.Resent++
-			} else {
-				out.GaveUp++
-			}
-		}
+		out.Failed = failedOf(rows)
+		out.Resent = len(rows) - len(out.Failed)
 		return publish(ctx, tx, rows, now)
 	})
 	if err != nil {
@@ -138,6 +138,15 @@ func scanTold(row pgx.CollectableRow) (told, error) {
 	err := row.Scan(&t.id, &t.eventID, &t.template, &t.recipientID, &t.reason, &t.published,
 		&t.origin.RequestID, &t.origin.TraceParent, &t.status)
 	return t, err
+}
+
+func failedOf(rows []told) (failed []Failed) {
+	for _, r := range rows {
+		if r.status == notice.Failed {
+			failed = append(failed, Failed{r.template, r.reason})
+		}
+	}
+	return failed
 }
 
 // publish appends the events of deliveries that became final.

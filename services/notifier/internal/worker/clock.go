@@ -21,14 +21,15 @@ func (w *Worker) sweep(ctx context.Context) error {
 		}
 		w.metrics.lost.Add(float64(swept.Lost))
 		w.metrics.resent.Add(float64(swept.Resent))
-		w.metrics.gaveUp.Add(float64(swept.GaveUp))
-		if swept.Resent+swept.Lost+swept.GaveUp > 0 {
-			w.cfg.Log.WarnContext(ctx, "deliveries in doubt", "leases_lost", swept.Lost, "resent", swept.Resent, "gave_up", swept.GaveUp)
+		w.metrics.gaveUp.Add(float64(len(swept.Failed)))
+		w.CountFailed(swept.Failed)
+		if swept.Resent+swept.Lost+len(swept.Failed) > 0 {
+			w.cfg.Log.WarnContext(ctx, "deliveries in doubt", "leases_lost", swept.Lost, "resent", swept.Resent, "gave_up", len(swept.Failed))
 		}
 		if swept.Resent > 0 {
 			w.Nudge()
 		}
-		if swept.GaveUp > 0 {
+		if len(swept.Failed) > 0 {
 			w.cfg.Published()
 		}
 		if g, err := w.cfg.Store.Gauges(ctx, w.cfg.Timing, now); err == nil {

@@ -3,6 +3,7 @@ package worker
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/aws/smithy-go"
@@ -13,7 +14,7 @@ import (
 )
 
 type metrics struct {
-	outcomes, skipped                     *prometheus.CounterVec
+	outcomes, skipped, ended              *prometheus.CounterVec
 	lost, resent, gaveUp                  prometheus.Counter
 	latency                               *prometheus.HistogramVec
 	due, oldest, waiting, inDoubt, failed prometheus.Gauge
@@ -34,6 +35,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			[]string{"class", "recipient"}),
 		skipped: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "notifier_skipped_total", Help: "Deliveries not sent or put off, by reason."}, []string{"reason"}),
+		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "notifier_failed_total", Help: "Deliveries that ended as failed, by recipient and reason (" + strings.Join(failures, ", ") + "). Refused is by the mail service or before it, for what the message or its address is."},
+			[]string{"recipient", "reason"}),
 		lost:   counter("leases_lost_total", "Leases that ended without a result: a worker died or could not record."),
 		resent: counter("in_doubt_resent_total", "In-doubt attempts sent again: possible duplicates."),
 		gaveUp: counter("in_doubt_failed_total", "In-doubt deliveries given up."),
@@ -55,11 +59,14 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		m.latency.WithLabelValues(who)
 		m.outcomes.WithLabelValues(notice.Rejected.String(), who)
 		m.overdue.WithLabelValues(who)
+		for _, reason := range failures {
+			m.ended.WithLabelValues(who, reason)
+		}
 	}
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.outcomes, m.skipped, m.lost, m.resent, m.gaveUp, m.latency, m.due, m.oldest,
+	for _, c := range []prometheus.Collector{m.outcomes, m.skipped, m.ended, m.lost, m.resent, m.gaveUp, m.latency, m.due, m.oldest,
 		m.overdue, m.waiting, m.inDoubt, m.failed, m.suppressed, m.circuitOpen, m.rate} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
@@ -96,6 +103,23 @@ var recipients = []string{"doctor", "patient", "account"}
 func recipient(t notice.Template) string {
 	who, _, _ := strings.Cut(string(t), "_")
 	return who
+}
+
+// failures are all ways in which a delivery ends as failed, as metrics name them.
+var failures = []string{refused, notice.ReasonUnknown, notice.ReasonExhausted, notice.ReasonInDoubt, notice.ReasonRejectedLater}
+
+// refused stands for the reasons of which there are as many as the mail service has codes.
+const refused = "refused"
+
+// CountFailed counts deliveries that ended as failed, here or by feedback.
+func (w *Worker) CountFailed(failed []postgres.Failed) {
+	for _, f := range failed {
+		reason, _, _ := strings.Cut(f.Reason, ":") // retries_exhausted says after a colon by what
+		if !slices.Contains(failures, reason) {
+			reason = refused
+		}
+		w.metrics.ended.WithLabelValues(recipient(f.Template), reason).Inc()
+	}
 }
 
 // errorKind is an error's code or type: what a log may say of it.

@@ -90,12 +90,13 @@ func (w *Worker) record(ctx context.Context) error {
 func (w *Worker) save(ctx context.Context, batch []postgres.Result) {
 	for attempt := 1; ; attempt++ {
 		saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
-		changed, err := w.cfg.Store.Record(saving, batch, w.cfg.Now())
+		changed, failed, err := w.cfg.Store.Record(saving, batch, w.cfg.Now())
 		cancel()
 		if err == nil {
 			if changed > 0 {
 				w.cfg.Published()
 			}
+			w.CountFailed(failed)
 			return
 		}
 		w.cfg.Log.WarnContext(ctx, "results could not be recorded", "count", len(batch), "error", err)

@@ -199,6 +199,7 @@ func (w *Worker) round(ctx, calls context.Context, senders *sync.WaitGroup, queu
 	for reason, count := range claimed.Skipped {
 		w.metrics.skipped.WithLabelValues(reason).Add(float64(count))
 	}
+	w.CountFailed(claimed.Failed)
 	for _, job := range claimed.Jobs {
 		senders.Go(func() {
 			defer w.release(1)
