@@ -323,6 +323,46 @@ func TestFeedback_BounceSuppressesTheAddressUntilItChanges(t *testing.T) {
 	eventually(t, "what was sent is published, once each", 10*time.Second, func() bool { return h.published("sent") == 5 })
 }
 
+// Who has their mail forwarded bounces, or complains, as another mailbox: theirs must not be written to all the same.
+func TestFeedback_OfAForwardedMailboxSuppressesTheOneItWasSentTo(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.unlimited()
+	queue := h.withFeedback(time.Minute)
+	h.start()
+	doctor, patient := h.person("doctor", "Helena Prado", "Helena@example.com"), h.person("patient", "Maria Souza", "maria@example.com")
+	moved := h.person("patient", "Maria Souza", "old@example.com")
+	h.book(appointment(doctor, patient))
+	h.book(appointment(doctor, moved))
+	h.wantBecame(doctor, "doctor_booked", map[string]int{"sent": 2})
+	h.wantBecame(patient, "patient_booked", map[string]int{"sent": 1})
+	h.wantBecame(moved, "patient_booked", map[string]int{"sent": 1})
+	h.publish(&events.UserUpdated{
+		UserID: moved, Role: "patient", Status: "active", Name: "Maria Souza", Email: "new@example.com", Locale: "pt-BR", OccurredAt: time.Now(),
+	}, 2)
+	eventually(t, "the new address is known", 10*time.Second, func() bool { return h.number(`SELECT count(*) FROM contacts WHERE email = 'new@example.com'`) == 1 })
+	for _, m := range h.ses.Messages() {
+		event := sesinbox.BounceEvent(m, time.Now(), true)
+		if m.To[0] == "maria@example.com" {
+			event = sesinbox.ComplaintEvent(m, time.Now())
+		}
+		forwarded := strings.ReplaceAll(event, `\"emailAddress\":\"`+m.To[0], `\"emailAddress\":\"elsewhere@example.net`)
+		if forwarded == event {
+			t.Fatalf("no mailbox in %s", event)
+		}
+		queue.Send(strings.ReplaceAll(forwarded, "Helena@example.com", "helena@EXAMPLE.com"))
+	}
+	eventually(t, "all came back", 10*time.Second, func() bool { return h.published("bounced") == 4 })
+	for id, want := range map[uuid.UUID]string{doctor: "bounce_permanent_general", patient: "complaint", moved: ""} {
+		eventually(t, "the address is judged", 10*time.Second, func() bool {
+			return h.texts(`SELECT undeliverable FROM contacts WHERE user_id = $1`, id)[0] == want
+		})
+	}
+	h.book(appointment(doctor, moved))
+	h.mailTo("new@example.com", 1)
+	h.wantBecame(doctor, "doctor_booked", map[string]int{"bounced": 2, "skipped address_undeliverable": 1})
+}
+
 func TestCircuit_NothingIsTriedWhileTheAccountCannotSend(t *testing.T) {
 	for _, code := range []string{"SendingPausedException", "AccountSuspendedException"} {
 		t.Run(code, func(t *testing.T) {

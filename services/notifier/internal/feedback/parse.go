@@ -27,22 +27,17 @@ var (
 type event struct {
 	EventType string `json:"eventType"`
 	Mail      struct {
-		Timestamp time.Time           `json:"timestamp"`
-		MessageID string              `json:"messageId"`
-		Tags      map[string][]string `json:"tags"`
+		Timestamp time.Time `json:"timestamp"`
+		MessageID string    `json:"messageId"`
+		// Destination is whom the message was sent to. What bounced or complained may be another mailbox, which theirs
+		// forwards to.
+		Destination []string            `json:"destination"`
+		Tags        map[string][]string `json:"tags"`
 	} `json:"mail"`
 	Bounce struct {
-		Type       string `json:"bounceType"`
-		SubType    string `json:"bounceSubType"`
-		Recipients []struct {
-			Address string `json:"emailAddress"`
-		} `json:"bouncedRecipients"`
+		Type    string `json:"bounceType"`
+		SubType string `json:"bounceSubType"`
 	} `json:"bounce"`
-	Complaint struct {
-		Recipients []struct {
-			Address string `json:"emailAddress"`
-		} `json:"complainedRecipients"`
-	} `json:"complaint"`
 }
 
 // Parse reads the body of a queue message: SNS's envelope around the event, or the event itself where the
@@ -65,7 +60,7 @@ func Parse(body []byte) (notice.Signal, error) {
 	if err := json.Unmarshal(body, &e); err != nil || e.EventType == "" {
 		return notice.Signal{}, ErrMalformed
 	}
-	s := notice.Signal{MessageID: e.Mail.MessageID, At: e.Mail.Timestamp}
+	s := notice.Signal{MessageID: e.Mail.MessageID, At: e.Mail.Timestamp, SentTo: e.Mail.Destination}
 	tag := e.Mail.Tags[mail.TagDelivery]
 	if len(tag) == 0 {
 		return s, ErrOthers
@@ -85,14 +80,8 @@ func Parse(body []byte) (notice.Signal, error) {
 	case "Bounce":
 		s.Kind, s.Permanent = notice.SignalBounce, e.Bounce.Type == "Permanent"
 		s.Reason = "bounce_" + code(e.Bounce.Type) + "_" + code(e.Bounce.SubType)
-		for _, r := range e.Bounce.Recipients {
-			s.Recipients = append(s.Recipients, r.Address)
-		}
 	case "Complaint":
 		s.Kind, s.Reason = notice.SignalComplaint, "complaint"
-		for _, r := range e.Complaint.Recipients {
-			s.Recipients = append(s.Recipients, r.Address)
-		}
 	default:
 		return s, ErrOthers
 	}

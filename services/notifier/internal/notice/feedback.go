@@ -25,10 +25,10 @@ const ReasonRejectedLater = "rejected_after_acceptance"
 type Signal struct {
 	Kind       SignalKind
 	DeliveryID uuid.UUID
-	MessageID  string // of the mail service
-	Permanent  bool   // of a bounce: the address is no good
-	Reason     string // code, never an address
-	Recipients []string
+	MessageID  string    // of the mail service
+	Permanent  bool      // of a bounce: the address is no good
+	Reason     string    // code, never an address
+	SentTo     []string  // the message's own destination, not whom a forwarder passed it on to
 	At         time.Time // when the mail service accepted the message
 }
 

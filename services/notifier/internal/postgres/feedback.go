@@ -94,8 +94,9 @@ func (s *Store) Feedback(ctx context.Context, sig notice.Signal, now time.Time) 
 		if !sig.Suppresses() {
 			return nil
 		}
-		addresses := make([]string, len(sig.Recipients))
-		for i, a := range sig.Recipients {
+		// A message has one recipient, who may have another address by now: that one is good until proven otherwise.
+		addresses := make([]string, len(sig.SentTo))
+		for i, a := range sig.SentTo {
 			addresses[i] = strings.ToLower(a)
 		}
 		_, err = tx.Exec(ctx, `UPDATE contacts c SET undeliverable = $3, undeliverable_at = $4
