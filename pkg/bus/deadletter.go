@@ -18,9 +18,14 @@ import (
 
 const maxReason = 1 << 10 // bytes
 
+// RedriveOnce is how long Redrive hands a dead letter over once at most.
+const RedriveOnce = duplicateWindow
+
 var (
 	// ErrNotRedrivable is returned by Redrive for a dead letter whose message is kept nowhere, because it carried a secret.
 	ErrNotRedrivable = errors.New("bus: the message carried a secret and was not kept")
+	// ErrRedriven is returned by Redrive for a dead letter that was handed over within RedriveOnce: nothing happened now.
+	ErrRedriven = errors.New("bus: handed over already")
 	// errGone says that a message is no longer in its stream: expired, or its person was erased.
 	errGone = errors.New("bus: the message is no longer in its stream")
 )
@@ -58,19 +63,19 @@ func (c *Conn) bury(ctx context.Context, durable string, d *delivery, cause erro
 	}
 	ctx, cancel := settling(ctx, ackTimeout)
 	defer cancel()
-	err := c.publishLetter(ctx, subjectDeadLetters+durable, DeadLetters, dl.ID.String(), dl)
+	_, err := c.publishLetter(ctx, subjectDeadLetters+durable, DeadLetters, dl.ID.String(), dl)
 	if errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, jetstream.ErrStreamMessageExceedsMaximum) {
 		dl.Payload, dl.PayloadOmitted = nil, true
-		err = c.publishLetter(ctx, subjectDeadLetters+durable, DeadLetters, dl.ID.String(), dl)
+		_, err = c.publishLetter(ctx, subjectDeadLetters+durable, DeadLetters, dl.ID.String(), dl)
 	}
 	return dl.ID, err
 }
 
-// publishLetter stores a dead letter in a stream; msgID makes it be stored once.
-func (c *Conn) publishLetter(ctx context.Context, subject, stream, msgID string, dl DeadLetter) error {
+// publishLetter stores a dead letter in a stream; msgID makes it be stored once, and repeated says that it was before.
+func (c *Conn) publishLetter(ctx context.Context, subject, stream, msgID string, dl DeadLetter) (repeated bool, err error) {
 	body, err := json.Marshal(dl)
 	if err != nil {
-		return fmt.Errorf("dead letter: %w", err)
+		return false, fmt.Errorf("dead letter: %w", err)
 	}
 	msg := nats.NewMsg(subject)
 	msg.Data = body
@@ -79,13 +84,14 @@ func (c *Conn) publishLetter(ctx context.Context, subject, stream, msgID string,
 		msg.Header.Set(headerTraceParent, parent)
 	}
 	err = c.denied.during(ctx, subject, func(ctx context.Context) error {
-		_, err := c.JS.PublishMsg(ctx, msg, jetstream.WithMsgID(msgID), jetstream.WithExpectStream(stream))
+		ack, err := c.JS.PublishMsg(ctx, msg, jetstream.WithMsgID(msgID), jetstream.WithExpectStream(stream))
+		repeated = err == nil && ack.Duplicate
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("publish to %s: %w", stream, err)
+		return false, fmt.Errorf("publish to %s: %w", stream, err)
 	}
-	return nil
+	return repeated, nil
 }
 
 // deadLetterID is a UUIDv7 (RFC 9562) of the message's time of storage, with a hash for its random bits.
@@ -145,8 +151,8 @@ func parseDeadLetter(body []byte) (DeadLetter, error) {
 }
 
 // Redrive hands the original message to the one durable that failed, and to nobody else, also when that
-// durable's service is down at the moment (for 30 days). Asking twice within an hour for one dead letter hands it over
-// once. If it fails again it becomes a new dead letter, with a new id.
+// durable's service is down at the moment (for 30 days). Asking twice within RedriveOnce for one dead letter hands it
+// over once, and is ErrRedriven the second time. If it fails again it becomes a new dead letter, with a new id.
 //
 // A message whose payload was omitted is read from its stream when it is handled; if it has expired there, or its person
 // was erased, nothing is handed over.
@@ -157,7 +163,11 @@ func (c *Conn) Redrive(ctx context.Context, dl DeadLetter) error {
 	if dl.Stream == AccountMail {
 		return ErrNotRedrivable
 	}
-	return c.publishLetter(ctx, subjectRedrives+dl.Durable, Redrives, "redrive-"+dl.ID.String(), dl)
+	repeated, err := c.publishLetter(ctx, subjectRedrives+dl.Durable, Redrives, "redrive-"+dl.ID.String(), dl)
+	if err == nil && repeated {
+		return ErrRedriven
+	}
+	return err
 }
 
 // unpack gives the message inside a redriven dead letter, as if its stream had delivered it.

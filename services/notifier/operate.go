@@ -15,6 +15,7 @@ import (
 	"github.com/healthmed/healthmed/pkg/outbox"
 	pkgpostgres "github.com/healthmed/healthmed/pkg/postgres"
 	"github.com/healthmed/healthmed/pkg/telemetry"
+	"github.com/healthmed/healthmed/pkg/web"
 	"github.com/healthmed/healthmed/services/notifier/internal/api"
 	"github.com/healthmed/healthmed/services/notifier/internal/consumer"
 	"github.com/healthmed/healthmed/services/notifier/internal/postgres"
@@ -73,7 +74,11 @@ func DeadLetters(ctx context.Context, cfg Config, args []string, out io.Writer) 
 				return err
 			}
 			for _, id := range ids {
-				if _, err := server.RedriveDeadLetter(ctx, api.RedriveDeadLetterRequestObject{Id: id}); err != nil {
+				_, err := server.RedriveDeadLetter(ctx, api.RedriveDeadLetterRequestObject{Id: id})
+				if problem := (web.Problem{}); errors.As(err, &problem) {
+					return fmt.Errorf("%s: %s", id, problem.Detail.EN)
+				}
+				if err != nil {
 					return fmt.Errorf("%s: %w", id, err)
 				}
 				fmt.Fprintln(out, id, "handed back")

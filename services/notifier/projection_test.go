@@ -1,6 +1,7 @@
 package notifier_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -140,12 +141,59 @@ func TestDeadLetters_AreListedAndHandedBack(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 	eventually(t, "it failed again", 20*time.Second, func() bool { return h.number(`SELECT count(*) FROM dead_letters`) == 2 })
-	if _, err := run("redrive", id); err != nil {
-		t.Error(err)
+	if out, err := run("redrive", id); err == nil || !strings.Contains(err.Error(), "has not been again") || out != "" {
+		t.Errorf("a second time: %v\n%s", err, out)
+	}
+	if out, err := run("redrive", h.texts(`SELECT id::text FROM dead_letters WHERE redriven_at IS NULL`)[0]); err != nil || !strings.Contains(out, "handed back") {
+		t.Errorf("the new one: %v\n%s", err, out)
 	}
 	for _, wrong := range [][]string{nil, {"redrive"}, {"redrive", "x"}, {"drop"}, {"redrive", uuid.NewString()}} {
 		if out, err := run(wrong...); err == nil {
 			t.Errorf("%v: %s", wrong, out)
 		}
+	}
+}
+
+// Whoever asks again is told that nothing happened, and when it was that something did.
+func TestDeadLetters_HandedBackTwiceSaysSo(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.start()
+	if _, err := h.conn.JS.Publish(t.Context(), "healthmed.scheduling.appointment.booked.v1.a.b", []byte("rubbish")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "dead-lettered", 20*time.Second, func() bool { return h.number(`SELECT count(*) FROM dead_letters`) == 1 })
+	id := h.texts(`SELECT id::text FROM dead_letters`)[0]
+	redrive := func(want int) (answer struct {
+		Type, Detail string
+		RedrivenAt   time.Time `json:"redriven_at"`
+	}) {
+		t.Helper()
+		status, body := h.call("POST", "/v1/dead-letters/"+id+"/redrive", h.admin(), "")
+		if err := json.Unmarshal([]byte(body), &answer); err != nil || status != want {
+			t.Fatalf("%d %s, want %d", status, body, want)
+		}
+		return answer
+	}
+	at := redrive(202).RedrivenAt
+	eventually(t, "it failed again", 20*time.Second, func() bool { return h.number(`SELECT count(*) FROM dead_letters`) == 2 })
+	for range 2 {
+		answer := redrive(409)
+		if answer.Type != "/problems/already-redriven" || !strings.Contains(answer.Detail, at.Format(time.RFC3339)) ||
+			!strings.Contains(answer.Detail, at.Add(time.Hour).Format(time.RFC3339)) {
+			t.Errorf("%+v, handed back at %s", answer, at)
+		}
+	}
+	if n := h.number(`SELECT count(*) FROM dead_letters WHERE id = $1 AND redriven_at = $2`, id, at); n != 1 {
+		t.Errorf("redriven_at is %s, was %s", h.texts(`SELECT redriven_at::text FROM dead_letters WHERE id = $1`, id), at)
+	}
+	// The answer to the first one may be lost before it is noted: who asks again has what they asked for.
+	if _, err := h.pool.Exec(t.Context(), `UPDATE dead_letters SET redriven_at = NULL WHERE id = $1`, id); err != nil {
+		t.Fatal(err)
+	}
+	redrive(202)
+	redrive(409)
+	if status, body := h.call("GET", "/problems/already-redriven", "", ""); status != 200 {
+		t.Errorf("the problem's page: %d %s", status, body)
 	}
 }

@@ -67,6 +67,19 @@ func Mappings() []web.Mapping {
 				EN: "The message carried a secret and was not kept.",
 			},
 		}},
+		{Err: bus.ErrRedriven, Problem: redriven()},
+	}
+}
+
+// redriven is 409: a dead letter was handed back a while ago.
+func redriven() web.Problem {
+	return web.Problem{
+		Name: "already-redriven", Status: fiber.StatusConflict,
+		Title: web.Text{PT: "Já devolvida", EN: "Handed back already"},
+		Detail: web.Text{
+			PT: "A mensagem foi devolvida ao consumidor há menos de uma hora e não foi devolvida de novo. Se falhar outra vez, aparece como outra mensagem.",
+			EN: "The message was handed back to its consumer within the last hour, and has not been again. If it fails again it appears as another one.",
+		},
 	}
 }
 
