@@ -104,6 +104,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	work := worker.New(cfg.Telemetry.Log, cfg.Telemetry.Metrics)
 	store := postgres.New(postgres.Config{Pool: pool, Now: cfg.Now, Committed: relay.Nudge, Freed: work.Nudge})
+	defer store.Wait()
 	work.Store = store
 	app, err := cfg.app(store)
 	if err != nil {

@@ -111,7 +111,6 @@ func (s *Store) occupy(ctx context.Context, c claim) (Answer, error) {
 			case err != nil:
 				return Answer{}, err
 			case written:
-				s.committed()
 				return w.answer, nil
 			}
 		}
@@ -178,6 +177,8 @@ func (s *Store) write(ctx context.Context, w write) (keyFree, written bool, err 
 const (
 	uniqueViolation    = "23505"
 	exclusionViolation = "23P01"
+	lockNotAvailable   = "55P03"
+	deadlockDetected   = "40P01"
 )
 
 // reasons why nothing was written.

@@ -213,10 +213,10 @@ func TestPlans(t *testing.T) {
 		start, end := window(today, today+1)
 		since, until = append(since, start), append(until, end)
 	}
-	var group []*booked
+	var group []*ask
 	for i := range 4 {
 		start := at.AddDate(20, 0, 0).Add(time.Duration(i) * time.Hour)
-		group = append(group, aBooking(doctor, patient, start, "k"+strconv.Itoa(i)))
+		group = append(group, &ask{row: aBooking(doctor, patient, start, "k"+strconv.Itoa(i))})
 	}
 	for _, p := range []struct {
 		name, sql string

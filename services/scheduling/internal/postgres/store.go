@@ -55,7 +55,7 @@ type Config struct {
 func New(cfg Config) *Store {
 	s := &Store{
 		pool: cfg.Pool, now: cfg.Now, committed: cfg.Committed, freed: cfg.Freed,
-		schedules: newScheduleCache(), directory: newDirectory(), together: newTogether(cfg.Pool),
+		schedules: newScheduleCache(), directory: newDirectory(),
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -66,8 +66,12 @@ func New(cfg Config) *Store {
 	if s.freed == nil {
 		s.freed = func() {}
 	}
+	s.together = newTogether(s.pool, s.committed)
 	return s
 }
+
+// Wait returns when what was begun is written. It comes between the last call and the closing of the pool.
+func (s *Store) Wait() { s.together.begun.Wait() }
 
 // Ready asks the database for a sign of life.
 func (s *Store) Ready(ctx context.Context) error { return s.pool.Ping(ctx) }

@@ -2,6 +2,10 @@ package postgres
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -28,7 +32,9 @@ import (
 // Doctors' times are taken in order, so that two statements that want the same ones don't wait for each other.
 const insertAppointments = `
 WITH asked AS MATERIALIZED (
-    SELECT * FROM unnest((SELECT $1::uuid[]), $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::timestamptz[],
+    SELECT id, doctor_id, patient_id, status, starts_at, ends_at, blocked_until, time_zone, reason, expires_at, at,
+        actor_role, actor_id, schedule, caller, key, lock, fingerprint, location, body, event_id, subject, headers, data
+    FROM unnest((SELECT $1::uuid[]), $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::timestamptz[],
         $7::timestamptz[], $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[], $12::text[], $13::uuid[],
         $14::bigint[], $15::uuid[], $16::text[], $17::bigint[], $18::bytea[], $19::text[], $20::bytea[], $21::uuid[],
         $22::text[], $23::text[], $24::bytea[])
@@ -85,8 +91,8 @@ func newBooked(ctx context.Context, c booking.Change, schedule int64, req Reques
 }
 
 // arguments of insertAppointments.
-func arguments(rows []*booked) []any {
-	n := len(rows)
+func arguments(group []*ask) []any {
+	n := len(group)
 	// pgx would write a uuid.UUID as text and parse that; as bytes it takes a tenth of the time.
 	ids, doctors, patients, actors, callers, eventIDs := make([][16]byte, n), make([][16]byte, n), make([][16]byte, n),
 		make([][16]byte, n), make([][16]byte, n), make([][16]byte, n)
@@ -96,8 +102,8 @@ func arguments(rows []*booked) []any {
 	reasons, keys, expires := make([]*string, n), make([]*string, n), make([]*time.Time, n)
 	schedules, locks := make([]int64, n), make([]int64, n)
 	fingerprints, bodies, data := make([][]byte, n), make([][]byte, n), make([][]byte, n)
-	for i, r := range rows {
-		c := r.change
+	for i, a := range group {
+		r, c := a.row, a.row.change
 		ids[i], doctors[i], patients[i], statuses[i] = c.ID, c.DoctorID, c.PatientID, string(c.Status)
 		starts[i], ends[i], blocked[i], zones[i] = c.Slot.StartsAt, c.Slot.EndsAt, c.BlockedUntil, c.TimeZone
 		reasons[i], expires[i], created[i] = null(c.Reason), null(c.ExpiresAt), c.CreatedAt
@@ -115,12 +121,21 @@ const (
 	writers = 4
 	// maxGroup bounds what one commit waits for.
 	maxGroup = 16
+	// patience is how long a group waits for a transaction that holds a time which one of its rows wants: far longer than a
+	// commit takes, and far shorter than a single booking waits. It also ends a circle with a transaction that waits for the
+	// group.
+	patience = 50 * time.Millisecond
+	// writeLimit bounds the writing of a group, for whom nobody's own deadline counts.
+	writeLimit = 10 * time.Second
 )
 
 // together writes bookings that come while others are being written in groups: a statement, a round trip and a commit
 // cost nearly as much for one as for ten. A booking that comes alone waits for nobody.
 type together struct {
-	pool *pgxpool.Pool
+	pool        *pgxpool.Pool
+	committed   func()        // there are events to publish; never blocks
+	lockTimeout time.Duration // of a group
+	begun       sync.WaitGroup
 
 	mu      sync.Mutex
 	waiting []*ask
@@ -142,61 +157,102 @@ type written struct {
 	err           error
 }
 
-func newTogether(pool *pgxpool.Pool) *together {
-	return &together{pool: pool, writing: map[uuid.UUID]bool{}, keys: map[int64]bool{}}
+func newTogether(pool *pgxpool.Pool, committed func()) *together {
+	return &together{pool: pool, committed: committed, lockTimeout: patience, writing: map[uuid.UUID]bool{}, keys: map[int64]bool{}}
 }
 
-// write tells whether the key was free, and whether the booking was written. When ctx ends first it may be written still.
+// write tells whether the key was free, and whether the booking was written. When ctx ends while it waits its turn it
+// isn't; when ctx ends while it is being written, it may be.
 func (t *together) write(ctx context.Context, row *booked) (keyFree, done bool, err error) {
 	a := &ask{ctx: ctx, row: row, result: make(chan written, 1)}
-	free, begin := t.enter(a)
-	if !free {
+	if !t.enter(a) {
 		return false, false, nil
-	}
-	if begin {
-		go t.run()
 	}
 	select {
 	case w := <-a.result:
 		return w.keyFree, w.done, w.err
 	case <-ctx.Done():
+		t.giveUp(a)
 		return false, false, ctx.Err()
 	}
 }
 
-// enter lets it wait, unless another with its key does; begin asks for one more writer.
-func (t *together) enter(a *ask) (free, begin bool) {
+// enter lets it wait, unless another with its key does, and sees to it that somebody writes it.
+func (t *together) enter(a *ask) (keyFree bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if a.row.req.Key != "" {
 		lock := a.row.req.lock()
 		if t.keys[lock] {
-			return false, false
+			return false
 		}
 		t.keys[lock] = true
 	}
 	t.waiting = append(t.waiting, a)
-	if begin = t.running < writers; begin {
+	if t.running < writers {
 		t.running++
+		t.begun.Go(t.run)
 	}
-	return true, begin
+	return true
+}
+
+// giveUp takes it out of those that wait.
+func (t *together) giveUp(a *ask) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if i := slices.Index(t.waiting, a); i >= 0 {
+		t.waiting = slices.Delete(t.waiting, i, i+1)
+		delete(t.keys, a.row.req.lock())
+	}
 }
 
 // run writes groups until there is none to write.
 func (t *together) run() {
 	for group := t.next(); len(group) > 0; group = t.next() {
-		results, err := t.insert(group)
-		if len(group) == 1 || pg.Code(err) == "" {
+		results, err := t.insertGroup(group)
+		if !apart(err) {
 			t.leave(group, results, err)
 			continue
 		}
-		// Nothing was written. Whose fault it is (a key used twice at once, a wait for another's lock) shows one by one.
-		for i := range group {
-			one := group[i : i+1]
-			results, err := t.insert(one)
-			t.leave(one, results, err)
+		for _, a := range group {
+			t.begun.Go(func() { t.alone(a) })
 		}
 	}
+}
+
+// apart says that nothing was written and that each is to be tried by itself: one of them waits for somebody else's lock,
+// or is at fault.
+func apart(err error) bool {
+	switch code := pg.Code(err); code {
+	case "":
+		return false
+	case lockNotAvailable, deadlockDetected:
+		return true
+	default:
+		return !pg.IsUnavailable(err)
+	}
+}
+
+// alone writes one as patiently as any other statement, which holds nothing that others want while it waits.
+func (t *together) alone(a *ask) {
+	one := []*ask{a}
+	var results map[uuid.UUID]written
+	err := pg.Retry(a.ctx, func(ctx context.Context) (err error) {
+		results, err = t.insert(ctx, one, 0)
+		return err
+	})
+	t.leave(one, results, err)
+}
+
+// insertGroup writes a group that hasn't much patience.
+func (t *together) insertGroup(group []*ask) (map[uuid.UUID]written, error) {
+	parent := context.Background() // of several requests: the statement belongs to nobody's trace
+	if len(group) == 1 {
+		parent = context.WithoutCancel(group[0].ctx)
+	}
+	ctx, cancel := context.WithTimeout(parent, writeLimit)
+	defer cancel()
+	return t.insert(ctx, group, t.lockTimeout)
 }
 
 // next forms a group of those who have waited longest; the writer of none ends.
@@ -232,45 +288,39 @@ func (t *together) leave(group []*ask, results map[uuid.UUID]written, err error)
 		delete(t.keys, a.row.req.lock())
 	}
 	t.mu.Unlock()
+	events := false
 	for _, a := range group {
 		w := results[a.row.change.ID]
 		w.err = err
+		events = events || w.done
 		a.result <- w
+	}
+	if events {
+		t.committed()
 	}
 }
 
-// insert writes a group in one transaction. The results are by the appointment's id.
-func (t *together) insert(group []*ask) (results map[uuid.UUID]written, err error) {
-	rows := make([]*booked, len(group))
-	for i, a := range group {
-		rows[i] = a.row
-	}
-	args := arguments(rows)
-	last := group[len(group)-1].ctx
-	ctx := context.WithoutCancel(last) // one who gives up doesn't take the others along
-	if deadline, ok := last.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, deadline)
-		defer cancel()
-	}
-	attempt := func(ctx context.Context) error {
-		results = make(map[uuid.UUID]written, len(group))
-		found, err := t.pool.Query(ctx, insertAppointments, args...)
-		if err != nil {
-			return err
+// insert writes a group in one transaction, and waits for nobody's lock longer than lockTimeout; 0 is the pool's own limit.
+// The results are by the appointment's id.
+func (t *together) insert(ctx context.Context, group []*ask, lockTimeout time.Duration) (results map[uuid.UUID]written, err error) {
+	defer func() {
+		if p := recover(); p != nil { // these requests' fault, not the whole service's
+			err = fmt.Errorf("write bookings: panic: %v\n%s", p, debug.Stack())
 		}
+	}()
+	b := &pgx.Batch{}
+	if lockTimeout > 0 {
+		b.Queue(`SELECT set_config('lock_timeout', $1, true)`, strconv.FormatInt(lockTimeout.Milliseconds(), 10))
+	}
+	results = make(map[uuid.UUID]written, len(group))
+	b.Queue(insertAppointments, arguments(group)...).Query(func(rows pgx.Rows) error {
 		var id uuid.UUID
 		var w written
-		_, err = pgx.ForEachRow(found, []any{&id, &w.keyFree, &w.done}, func() error {
+		_, err := pgx.ForEachRow(rows, []any{&id, &w.keyFree, &w.done}, func() error {
 			results[id] = w
 			return nil
 		})
 		return err
-	}
-	if len(group) > 1 {
-		err = attempt(ctx)
-	} else {
-		err = pg.Retry(ctx, attempt)
-	}
-	return results, err
+	})
+	return results, t.pool.SendBatch(ctx, b).Close()
 }
