@@ -223,6 +223,43 @@ func TestNews_PerhapsToldThoughItIsTriedAgain(t *testing.T) {
 	eventually(t, "settled", 20*time.Second, func() bool { return h.number(booked, "sent") == 2 })
 }
 
+// What an attempt was to tell and surely didn't, because the mail service refused it, isn't taken for told.
+func TestNews_WhatWasRefusedAfterADoubtIsToldByTheNext(t *testing.T) {
+	h := newHouse(t)
+	h.unlimited()
+	h.cfg.RetryBase = 200 * time.Millisecond
+	h.withFeedback(300 * time.Millisecond)
+	var refused atomic.Pointer[string] // the booking's message to the doctor, refused once the others go through
+	var through atomic.Bool
+	h.ses.SetFault(func(r *http.Request) sestest.Fault {
+		switch mine := refused.Load(); {
+		case mine == nil:
+			return sestest.Fault{Accept: true, Cut: true}
+		case !through.Load():
+			return sestest.Fault{Status: 429, Code: "TooManyRequestsException"}
+		case tagOf(r) == *mine:
+			return sestest.Fault{Status: 400, Code: "MessageRejected"}
+		}
+		return sestest.Fault{}
+	})
+	h.start()
+	doctor, patient := h.pair()
+	a := appointment(doctor, patient)
+	h.book(a)
+	eventually(t, "in doubt", 20*time.Second, func() bool { return h.number(`SELECT count(*) FROM deliveries WHERE status = 'unknown'`) == 2 })
+	id := h.texts(`SELECT id::text FROM deliveries WHERE recipient_id = $1 AND template = 'doctor_booked'`, doctor)[0]
+	refused.Store(&id)
+	h.move(a, time.Hour)
+	eventually(t, "sent again, and put off", 20*time.Second, func() bool {
+		return h.number(`SELECT count(*) FROM deliveries WHERE id::text = $1 AND resends > 0 AND attempts >= 3`, id) == 1
+	})
+	through.Store(true)
+	h.wantBecame(doctor, "doctor_rescheduled", map[string]int{"sent": 1})
+	if e := h.mailTo("helena@example.com", 2); !strings.Contains(e.Text, a.StartsAt.Format("15:04")) {
+		t.Errorf("%s: the time that the doctor may know is missing:\n%s", e.Subject, e.Text)
+	}
+}
+
 func TestNews_PatientErasedMeanwhile(t *testing.T) {
 	h := newHouse(t)
 	h.unlimited()

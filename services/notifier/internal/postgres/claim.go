@@ -20,6 +20,7 @@ type Job struct {
 	Notice    notice.Notice
 	Origin    telemetry.Origin
 	Attempt   int
+	Resent    bool // an earlier attempt was in doubt
 	PlannedAt time.Time
 }
 
@@ -95,7 +96,7 @@ func decide(c candidate, heard map[[2]uuid.UUID]notice.Heard, m *marks, jobs []J
 				Invited: c.Heard.Invited || d.Notice.Template.Invites(), At: now,
 			}
 		}
-		return append(jobs, Job{Notice: d.Notice, Origin: c.origin, Attempt: c.Attempts + 1, PlannedAt: c.Draft.PlannedAt})
+		return append(jobs, Job{Notice: d.Notice, Origin: c.origin, Attempt: c.Attempts + 1, Resent: c.resends > 0, PlannedAt: c.Draft.PlannedAt})
 	case notice.Wait:
 		m.add(c.ID, notice.Waiting, d.At, d.Reason, d.Missing)
 	case notice.Hold:
@@ -113,6 +114,7 @@ func decide(c candidate, heard map[[2]uuid.UUID]notice.Heard, m *marks, jobs []J
 type candidate struct {
 	notice.Candidate
 	published int
+	resends   int
 	origin    telemetry.Origin
 }
 
@@ -188,7 +190,7 @@ const agendaSQL = `
 const candidateSQL = `
 	SELECT d.id, d.event_id, d.template, d.recipient_id, d.doctor_id, d.patient_id, d.appointment_id, d.version, d.detail,
 		d.secret, d.planned_at, d.expires_at, d.attempts, d.published, d.request_id, d.trace_parent,
-		d.created_at, coalesce(d.told_version, 0),
+		d.created_at, coalesce(d.told_version, 0), d.resends,
 		a.id, a.starts_at, a.ends_at, a.time_zone, a.status, a.version, a.actor_role,
 		r.user_id, r.role, r.name, r.email, r.locale, r.erased, r.undeliverable, r.agenda, r.reminders,
 		doc.user_id, doc.name, pat.user_id, pat.name,
@@ -227,7 +229,7 @@ func scanCandidate(row pgx.CollectableRow) (candidate, error) {
 	)
 	err := row.Scan(&c.ID, &c.Draft.EventID, &c.Draft.Template, &c.Draft.RecipientID, &doctorID, &patientID, &appointmentID,
 		&c.Draft.Version, &c.Draft.Detail, &c.Secret, &c.Draft.PlannedAt, &expiresAt, &c.Attempts, &c.published,
-		&c.origin.RequestID, &c.origin.TraceParent, &c.CreatedAt, &c.Told,
+		&c.origin.RequestID, &c.origin.TraceParent, &c.CreatedAt, &c.Told, &c.resends,
 		&aID, &aStarts, &aEnds, &aZone, &aStatus, &aVersion, &aActor,
 		&rID, &rRole, &rName, &rEmail, &rLocale, &rErased, &rUndeliverable, &rAgenda, &rReminders,
 		&docID, &docName, &patID, &patName,

@@ -66,9 +66,14 @@ func (m *marks) add(id uuid.UUID, status notice.Status, due time.Time, reason st
 func (m *marks) save(ctx context.Context, tx pgx.Tx, now time.Time) error {
 	var b pgx.Batch
 	if len(m.leased) > 0 {
+		// After an attempt in doubt, what that one told stays noted until another is accepted: it may be all that the reader
+		// ever gets.
 		b.Queue(`
 			UPDATE deliveries d SET status = 'sending', due_at = r.until, attempts = d.attempts + 1, missing_id = NULL,
-				told_version = r.told, told_starts_at = r.starts, told_ends_at = r.ends, told_invited = r.invited, updated_at = $7
+				told_version = CASE WHEN d.resends > 0 THEN d.told_version ELSE r.told END,
+				told_starts_at = CASE WHEN d.resends > 0 THEN d.told_starts_at ELSE r.starts END,
+				told_ends_at = CASE WHEN d.resends > 0 THEN d.told_ends_at ELSE r.ends END,
+				told_invited = CASE WHEN d.resends > 0 THEN d.told_invited ELSE r.invited END, updated_at = $7
 			FROM unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::boolean[])
 				AS r(id, until, told, starts, ends, invited)
 			WHERE d.id = r.id`, m.leased, m.until, m.told, m.toldStart, m.toldEnds, m.invited, now)

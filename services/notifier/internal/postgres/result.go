@@ -66,12 +66,34 @@ func (s *Store) Record(ctx context.Context, results []Result, now time.Time) (ch
 			return err
 		}
 		changed, failed = len(rows), failedOf(rows)
+		if err := retell(ctx, tx, results); err != nil {
+			return err
+		}
 		return publish(ctx, tx, rows, now)
 	})
 	if err != nil {
 		return 0, nil, fmt.Errorf("record results: %w", err)
 	}
 	return changed, failed, nil
+}
+
+// retell notes what attempts after one in doubt told, as far as they may have told it; until then, what that one told
+// stood. There are few.
+func retell(ctx context.Context, tx pgx.Tx, results []Result) error {
+	var b pgx.Batch
+	for _, r := range results {
+		n := r.Job.Notice
+		if !r.Job.Resent || !n.Template.Announces() || r.Next.Status != notice.Sent && r.Next.Status != notice.Unknown {
+			continue
+		}
+		b.Queue(`UPDATE deliveries SET told_version = $3, told_starts_at = $4, told_ends_at = $5, told_invited = told_invited OR $6
+			WHERE id = $1 AND attempts = $2`,
+			n.DeliveryID, r.Job.Attempt, n.Appointment.Version, n.Appointment.StartsAt, n.Appointment.EndsAt, n.Template.Invites())
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	return tx.SendBatch(ctx, &b).Close()
 }
 
 // Swept is what Sweep found.
