@@ -12,7 +12,6 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/sesv2"
 	"github.com/aws/aws-sdk-go-v2/service/sesv2/types"
-	"github.com/aws/smithy-go"
 
 	"github.com/healthmed/healthmed/services/notifier/internal/notice"
 )
@@ -82,74 +81,3 @@ func (s *SES) Send(ctx context.Context, e Envelope) notice.Outcome {
 
 // TagDelivery is the message tag by which feedback finds its delivery.
 const TagDelivery = "delivery_id"
-
-// classify says what an error of SendEmail means. wrote tells whether any of the request left this machine. The codes
-// are those of https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html and
-// https://docs.aws.amazon.com/ses/latest/APIReference-V2/CommonErrors.html.
-func classify(err error, wrote bool) notice.Outcome {
-	var api smithy.APIError
-	if errors.As(err, &api) {
-		if class, ok := classOf(api.ErrorCode()); ok {
-			// LimitExceeded is the day's quota: no second's matter.
-			throttled := class == notice.Retryable && api.ErrorCode() != "LimitExceededException"
-			return notice.Outcome{Class: class, Reason: api.ErrorCode(), Throttled: throttled}
-		}
-	}
-	var answer *awshttp.ResponseError
-	if errors.As(err, &answer) && answer.HTTPStatusCode() > 0 {
-		code := "http_" + http.StatusText(answer.HTTPStatusCode())
-		if api != nil && knownText(api.ErrorCode()) {
-			code = api.ErrorCode()
-		}
-		switch status := answer.HTTPStatusCode(); {
-		case status == http.StatusTooManyRequests:
-			return notice.Outcome{Class: notice.Retryable, Reason: code, Throttled: true}
-		case status == http.StatusUnauthorized, status == http.StatusForbidden:
-			return notice.Outcome{Class: notice.CircuitOpen, Reason: code}
-		case status >= 400 && status < 500:
-			return notice.Outcome{Class: notice.Rejected, Reason: code}
-		case status >= 500:
-			return notice.Outcome{Class: notice.InDoubt, Reason: code}
-		}
-	}
-	switch {
-	case !wrote && errors.Is(err, context.DeadlineExceeded):
-		return notice.Outcome{Class: notice.Retryable, Reason: "connect_timeout"}
-	case !wrote:
-		return notice.Outcome{Class: notice.Retryable, Reason: "not_connected"}
-	case errors.Is(err, context.DeadlineExceeded):
-		return notice.Outcome{Class: notice.InDoubt, Reason: "timeout"}
-	}
-	return notice.Outcome{Class: notice.InDoubt, Reason: "connection_lost"}
-}
-
-// classOf maps SES's error codes.
-func classOf(code string) (notice.Class, bool) {
-	switch code {
-	case "TooManyRequestsException", "LimitExceededException", "ThrottlingException", "Throttling", "RequestThrottled":
-		return notice.Retryable, true
-	case "MessageRejected", "BadRequestException", "MailFromDomainNotVerifiedException":
-		return notice.Rejected, true
-	case "AccountSuspendedException", "SendingPausedException",
-		"NotFoundException", // the configuration set or the identity, which all messages share
-		"AccessDeniedException", "UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException",
-		"SignatureDoesNotMatch", "IncompleteSignature", "ExpiredToken", "ExpiredTokenException", "OptInRequired":
-		return notice.CircuitOpen, true
-	case "InternalServiceErrorException", "InternalFailure", "ServiceUnavailable":
-		return notice.InDoubt, true
-	}
-	return 0, false
-}
-
-// knownText keeps free text out of what is stored: an error code is letters and digits.
-func knownText(code string) bool {
-	if code == "" || len(code) > 60 {
-		return false
-	}
-	for _, r := range code {
-		if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') {
-			return false
-		}
-	}
-	return true
-}
