@@ -55,7 +55,8 @@ type Config struct {
 	SendTimeout     time.Duration `env:"SEND_TIMEOUT" envDefault:"8s"`     // of one call
 	// SendRate, messages a second, where GetAccount is denied or doesn't tell the account's own; 1 is the sandbox's.
 	SendRate float64 `env:"SEND_RATE" envDefault:"1"`
-	// SettleAfter is how long an in-doubt attempt waits for feedback before it is sent once more.
+	// SettleAfter is how long an in-doubt attempt waits for feedback before it is sent once more;
+	// a reminder or an agenda is given up then, because it is sent at most once.
 	SettleAfter time.Duration `env:"SETTLE_AFTER" envDefault:"15m"`
 
 	// RetryBase is the first pause after a failed attempt; it doubles with each, up to five minutes (half a minute where

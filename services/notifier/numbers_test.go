@@ -166,3 +166,48 @@ func TestInDoubt_IsGivenUpRatherThanSentForEver(t *testing.T) {
 		}
 	}
 }
+
+// Reminders and agendas are sent at most once: one that may have arrived isn't sent again, whatever else feedback tells.
+// An operator may, and a send event that comes late still settles it.
+func TestInDoubt_ReminderAndAgendaAreNotSentAgain(t *testing.T) {
+	h := newHouse(t)
+	h.unlimited()
+	c := h.withClock()
+	queue := h.withFeedback(300 * time.Millisecond)
+	stop := h.start()
+	doctor, patient := h.pair()
+	a := appointment(doctor, patient)
+	h.book(a)
+	h.wantBecame(doctor, "doctor_booked", map[string]int{"sent": 1})
+	h.wantBecame(patient, "patient_booked", map[string]int{"sent": 1})
+	booked := h.ses.Messages()[0]
+	h.ses.SetFault(func(*http.Request) sestest.Fault { return sestest.Fault{Accept: true, Cut: true} })
+	c.set(a.StartsAt.Add(-12 * time.Hour))
+	queue.Send(sesinbox.SendEvent(booked, c.Now().Add(time.Hour))) // the channel is alive
+	eventually(t, "both are given up or sent again", 20*time.Second, func() bool {
+		return h.number(`SELECT count(*) FROM deliveries WHERE template IN ('patient_reminder', 'doctor_agenda')
+			AND (status = 'failed' OR resends > 0)`) == 2
+	})
+	h.wantBecame(patient, "patient_reminder", map[string]int{"failed in_doubt": 1})
+	h.wantBecame(doctor, "doctor_agenda", map[string]int{"failed in_doubt": 1})
+	h.exactly(4)
+	eventually(t, "their failures are published", 10*time.Second, func() bool { return h.published("failed") == 2 })
+
+	for _, m := range h.ses.Messages() {
+		if m.Tags["template"] == "patient_reminder" {
+			queue.Send(sesinbox.SendEvent(m, c.Now()))
+		}
+	}
+	eventually(t, "the late send event settles the reminder", 10*time.Second, func() bool {
+		return h.became(patient, "patient_reminder")["sent"] == 1
+	})
+	stop()
+	h.ses.SetFault(nil)
+	c.set(time.Now()) // a token of the API isn't good for days
+	h.start()
+	id := h.texts(`SELECT id::text FROM deliveries WHERE template = 'doctor_agenda'`)[0]
+	if status, body := h.call("POST", "/v1/deliveries/"+id+"/retry", h.admin(), ""); status != 200 {
+		t.Errorf("retry: %d %s", status, body)
+	}
+	h.wantBecame(doctor, "doctor_agenda", map[string]int{"sent": 1})
+}

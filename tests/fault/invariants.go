@@ -233,7 +233,7 @@ func doctorMails(e Evidence) (found []string) {
 		if d.AppointmentID != "" && d.Recipient == doctor[d.AppointmentID] && len(accepted[d.ID]) > 0 {
 			told[version{d.AppointmentID, d.Told}]++ // twice the same delivery is another invariant's
 		}
-		if d.Status == "failed" {
+		if d.Status == "failed" && !givenUp(d) {
 			found = append(found, fmt.Sprintf("delivery %s (%s) failed: %s", d.ID, d.Template, d.LastError))
 		}
 		if d.Status == "sent" && len(accepted[d.ID]) == 0 {
@@ -260,6 +260,11 @@ func doctorMails(e Evidence) (found []string) {
 		}
 	}
 	return found
+}
+
+// givenUp says that a message which is sent at most once was in doubt, and is not sent again for that.
+func givenUp(d Delivery) bool {
+	return d.LastError == "in_doubt" && (d.Template == "patient_reminder" || d.Template == "doctor_agenda")
 }
 
 func mailsByDelivery(e Evidence) map[string][]Mail {

@@ -42,6 +42,7 @@ func sound() Evidence {
 		Deliveries: []Delivery{
 			{ID: "m1", EventID: "e2", Template: "doctor_booked", Recipient: d1, AppointmentID: "a", Status: "sent", Told: 2},
 			{ID: "m2", EventID: "e3", Template: "doctor_booked", Recipient: d1, AppointmentID: "b", Status: "skipped", LastError: "superseded"},
+			{ID: "m4", EventID: "e2", Template: "patient_reminder", Recipient: p1, AppointmentID: "a", Status: "failed", LastError: "in_doubt", Attempts: 1},
 		},
 		Mails: []Mail{{ID: "x1", DeliveryID: "m1", At: noon}},
 		Inbox: map[string]bool{"e1": true, "e2": true, "e3": true, "e4": true},

@@ -50,6 +50,10 @@ func (t Template) Announces() bool {
 	return false
 }
 
+// Once says that the message, which comes by the clock, is sent at most once: a second one would only annoy, whereas what
+// an announcement tells must arrive, if need be twice.
+func (t Template) Once() bool { return t == PatientReminder || t == DoctorAgenda }
+
 // Invites says that the message puts the appointment into the reader's calendar, or moves it there.
 func (t Template) Invites() bool {
 	switch t {

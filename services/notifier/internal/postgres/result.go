@@ -104,9 +104,10 @@ type Swept struct {
 }
 
 // Sweep brings forward what waits for the clock: a lease that ended without a result is in doubt (its worker may have
-// died after sending); an in-doubt attempt that no feedback has settled is sent once more. A second time and further,
-// up to t.Resends, only once feedback was heard of something sent later, because then its absence says that this was
-// not; a quiet channel is waited for as long as a delivery is tried at all.
+// died after sending); an in-doubt attempt that no feedback has settled is sent once more, unless it is a message that is
+// sent at most once: that one is given up. A second time and further, up to t.Resends, only once feedback was heard of
+// something sent later, because then its absence says that this was not; a quiet channel is waited for as long as a
+// delivery is tried at all.
 func (s *Store) Sweep(ctx context.Context, t notice.Timing, now time.Time) (Swept, error) {
 	var out Swept
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
@@ -126,13 +127,13 @@ func (s *Store) Sweep(ctx context.Context, t notice.Timing, now time.Time) (Swep
 				published = published + (NOT again)::integer,
 				resends = resends + again::integer,
 				due_at = $1, updated_at = $1
-			FROM (SELECT u.id AS key, u.resends < 1 OR u.resends < $2 AND f.seen_at > u.updated_at + $5 AS again
+			FROM (SELECT u.id AS key, u.template <> ALL($6) AND (u.resends < 1 OR u.resends < $2 AND f.seen_at > u.updated_at + $5) AS again
 				FROM deliveries u CROSS JOIN feedback f
 				WHERE u.status = 'unknown' AND u.due_at <= $1 AND (u.resends < 1 OR u.resends >= $2
-					OR f.seen_at > u.updated_at + $5 OR u.planned_at <= $4)
+					OR f.seen_at > u.updated_at + $5 OR u.planned_at <= $4 OR u.template = ANY($6))
 				LIMIT 1000 FOR UPDATE OF u SKIP LOCKED) due
 			WHERE d.id = due.key
-			RETURNING `+toldColumns, scanTold, now, t.Resends, notice.ReasonInDoubt, now.Add(-notice.Window), t.Settle/2)
+			RETURNING `+toldColumns, scanTold, now, t.Resends, notice.ReasonInDoubt, now.Add(-notice.Window), t.Settle/2, onceOnly())
 		if err != nil {
 			return err
 		}
@@ -144,6 +145,16 @@ func (s *Store) Sweep(ctx context.Context, t notice.Timing, now time.Time) (Swep
 		return Swept{}, fmt.Errorf("sweep deliveries: %w", err)
 	}
 	return out, nil
+}
+
+// onceOnly are the templates that aren't sent again after a doubt.
+func onceOnly() (names []string) {
+	for _, t := range notice.Templates() {
+		if t.Once() {
+			names = append(names, string(t))
+		}
+	}
+	return names
 }
 
 // told is a changed delivery as its event tells of it.
