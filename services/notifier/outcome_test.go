@@ -478,10 +478,10 @@ func TestAccountMail_CarriesItsLinkAndForgetsIt(t *testing.T) {
 	h.unlimited()
 	h.start()
 	user := uuid.New()
-	post := func(kind accountmail.Kind, token string, expires time.Time) {
+	post := func(kind accountmail.Kind, token string, changed bool) {
 		t.Helper()
 		m := accountmail.Message{ID: uuid.Must(uuid.NewV7()), Kind: kind, UserID: user, Name: "Maria Souza", Email: "maria@example.com",
-			Locale: "en", Token: token, ExpiresAt: expires}
+			Locale: "en", Token: token, Changed: changed, ExpiresAt: time.Now().Add(time.Hour)}
 		body, err := m.Encode()
 		if err != nil {
 			t.Fatal(err)
@@ -492,28 +492,29 @@ func TestAccountMail_CarriesItsLinkAndForgetsIt(t *testing.T) {
 			}
 		}
 	}
-	hour := time.Now().Add(time.Hour)
 	for i, tt := range []struct {
 		kind    accountmail.Kind
 		token   string
 		subject string
 		link    string
+		changed bool
 	}{
-		{accountmail.VerifyEmail, "t-o-k-e-n-1", "Health&Med - Confirm your e-mail", "https://app.healthmed.example/verify-email?token=t-o-k-e-n-1"},
-		{accountmail.ResetPassword, "t-o-k-e-n-2", "Health&Med - Password reset", "https://app.healthmed.example/reset-password?token=t-o-k-e-n-2"},
-		{accountmail.PasswordChanged, "", "Health&Med - Your password was changed", ""},
+		{accountmail.VerifyEmail, "t-o-k-e-n-1", "Health&Med - Confirm your e-mail", "https://app.healthmed.example/verify-email?token=t-o-k-e-n-1", false},
+		{accountmail.ResetPassword, "t-o-k-e-n-2", "Health&Med - Password reset", "https://app.healthmed.example/reset-password?token=t-o-k-e-n-2", false},
+		{accountmail.PasswordChanged, "", "Health&Med - Your password was changed", "", false},
+		{accountmail.VerifyEmail, "t-o-k-e-n-3", "Health&Med - Confirm your new e-mail", "https://app.healthmed.example/verify-email?token=t-o-k-e-n-3", true},
 	} {
-		post(tt.kind, tt.token, hour)
+		post(tt.kind, tt.token, tt.changed)
 		e := h.mailTo("maria@example.com", i+1)
 		if e.Subject != tt.subject || !strings.Contains(e.Text, tt.link) || !strings.Contains(e.HTML, tt.link) {
 			t.Errorf("%q:\n%s", e.Subject, e.Text)
 		}
 	}
 	eventually(t, "the secrets are gone", 10*time.Second, func() bool {
-		return h.number(`SELECT count(*) FROM deliveries WHERE secret IS NULL AND status = 'sent'`) == 3
+		return h.number(`SELECT count(*) FROM deliveries WHERE secret IS NULL AND status = 'sent'`) == 4
 	})
-	if n := h.count("maria@example.com"); n != 3 {
-		t.Errorf("%d e-mails, want 3", n)
+	if n := h.count("maria@example.com"); n != 4 {
+		t.Errorf("%d e-mails, want 4", n)
 	}
 	if logs := h.logs.String(); strings.Contains(logs, "t-o-k-e-n") {
 		t.Error("a token is in the logs")

@@ -80,7 +80,11 @@ func TestEmail_IsConfirmedByItsMailbox(t *testing.T) {
 	verify := func(token string) userstest.Response {
 		return s.Do("POST", "/v1/auth/email/verify", "", fields{"token": token})
 	}
-	token := userstest.MailToken(t, s, accountmail.VerifyEmail, patient.ID, patient.Email)
+	welcome := userstest.AccountMail(t, s, accountmail.VerifyEmail, patient.ID, patient.Email)
+	if welcome.Changed {
+		t.Error("a new account's address is asked for as a changed one")
+	}
+	token := welcome.Token
 	verify("made-up").Problem(401, "unauthenticated")
 	verify(token).Want(204)
 	verify(token).Problem(401, "unauthenticated") // once
@@ -93,7 +97,11 @@ func TestEmail_IsConfirmedByItsMailbox(t *testing.T) {
 	if me.Text("email") != patient.Email || me.Text("pending_email") != "new@example.com" {
 		t.Errorf("got %s", me.Body)
 	}
-	verify(userstest.MailToken(t, s, accountmail.VerifyEmail, patient.ID, "new@example.com")).Want(204)
+	asked := userstest.AccountMail(t, s, accountmail.VerifyEmail, patient.ID, "new@example.com")
+	if !asked.Changed {
+		t.Error("a changed address is asked for as a new account's")
+	}
+	verify(asked.Token).Want(204)
 	me = s.Do("GET", "/v1/me", patient.Token, nil).Want(200)
 	if me.Text("email") != "new@example.com" || me.Text("pending_email") != "" || me.Text("email_verified") != "true" {
 		t.Errorf("got %s", me.Body)

@@ -43,8 +43,11 @@ type Message struct {
 	Email  string    `json:"email"`
 	Locale string    `json:"locale"` // BCP 47: pt-BR or en
 	// Link is the whole address to click, or empty where the notifier makes it from Token.
-	Link      string    `json:"link,omitempty"`
-	Token     string    `json:"token,omitempty"`
+	Link  string `json:"link,omitempty"`
+	Token string `json:"token,omitempty"`
+	// Changed, of VerifyEmail, says that the address is a new one of somebody who has an account, rather than of
+	// somebody who has just registered.
+	Changed   bool      `json:"changed,omitempty"`
 	ExpiresAt time.Time `json:"expires_at"` // of link or token; an e-mail after it makes no sense
 }
 

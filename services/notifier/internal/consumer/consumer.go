@@ -129,7 +129,7 @@ func (c *Consumer) Appointments(ctx context.Context, ms []bus.Message) error {
 
 // Account plans a message of an account.
 func (c *Consumer) Account(ctx context.Context, m accountmail.Message) error {
-	template, path := templateOf(m.Kind)
+	template, path := templateOf(m)
 	link := m.Link
 	if link == "" && m.Token != "" {
 		app, err := url.Parse(c.cfg.AppURL)
@@ -150,12 +150,15 @@ func (c *Consumer) Account(ctx context.Context, m accountmail.Message) error {
 	return err
 }
 
-func templateOf(kind accountmail.Kind) (notice.Template, string) {
-	switch kind {
-	case accountmail.ResetPassword:
+// templateOf also tells the page that the link leads to.
+func templateOf(m accountmail.Message) (notice.Template, string) {
+	switch {
+	case m.Kind == accountmail.ResetPassword:
 		return notice.AccountPasswordReset, "reset-password"
-	case accountmail.PasswordChanged:
+	case m.Kind == accountmail.PasswordChanged:
 		return notice.AccountPasswordChanged, ""
+	case m.Changed:
+		return notice.AccountNewEmail, "verify-email"
 	}
 	return notice.AccountVerification, "verify-email"
 }

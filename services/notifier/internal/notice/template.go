@@ -25,6 +25,7 @@ const (
 	PatientOffer       Template = "patient_waitlist_offer"
 
 	AccountVerification    Template = "account_verification"
+	AccountNewEmail        Template = "account_new_email"
 	AccountPasswordReset   Template = "account_password_reset"
 	AccountPasswordChanged Template = "account_password_changed"
 )
@@ -35,7 +36,7 @@ func Templates() []Template {
 		DoctorBooked, DoctorRequested, DoctorRescheduled, DoctorCancelled, DoctorAgenda,
 		PatientBooked, PatientRequested, PatientConfirmed, PatientDeclined, PatientRescheduled, PatientCancelled,
 		PatientReminder, PatientOffer,
-		AccountVerification, AccountPasswordReset, AccountPasswordChanged,
+		AccountVerification, AccountNewEmail, AccountPasswordReset, AccountPasswordChanged,
 	}
 }
 
@@ -85,7 +86,11 @@ func (t Template) Cancels() bool { return t == DoctorCancelled || t == PatientCa
 
 // Account says that the message concerns the reader's account rather than an appointment.
 func (t Template) Account() bool {
-	return t == AccountVerification || t == AccountPasswordReset || t == AccountPasswordChanged
+	switch t {
+	case AccountVerification, AccountNewEmail, AccountPasswordReset, AccountPasswordChanged:
+		return true
+	}
+	return false
 }
 
 // ToDoctor says that the reader is the appointment's doctor.

@@ -114,7 +114,9 @@ func Sample(t notice.Template, l notice.Locale) notice.Notice {
 		n.Offer = &notice.Offer{HoldID: id(6), StartsAt: at(1, 10, 0), EndsAt: at(1, 10, 30), TimeZone: zone, ExpiresAt: n.At.Add(30 * time.Minute)}
 		return n
 	case t.Account():
-		path := map[notice.Template]string{notice.AccountVerification: "verify-email", notice.AccountPasswordReset: "reset-password"}[t]
+		path := map[notice.Template]string{
+			notice.AccountVerification: "verify-email", notice.AccountNewEmail: "verify-email", notice.AccountPasswordReset: "reset-password",
+		}[t]
 		if path != "" { // a changed password carries no link
 			n.Link = "https://app.healthmed.example/" + path + "?token=3Jk9vQ2mXw8LrT5yBnZc7HdPfSgKaEu1"
 		}

@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/healthmed/healthmed/pkg/bus/accountmail"
 	"github.com/healthmed/healthmed/pkg/events"
 	"github.com/healthmed/healthmed/pkg/outbox"
 	"github.com/healthmed/healthmed/services/users/internal/account"
@@ -70,7 +71,7 @@ func (s *Store) save(ctx context.Context, tx pgx.Tx, before, after account.User,
 			s.queuePoolChange(batch, after.ID, false)
 		}
 		if wants := wantsProof(before, after); wants != "" {
-			if err := s.queueMail(ctx, batch, after, verifyEmail, wants); err != nil {
+			if err := s.queueMail(ctx, batch, after, accountmail.Message{Kind: verifyEmail, Email: string(wants), Changed: true}); err != nil {
 				return err
 			}
 		}

@@ -28,22 +28,22 @@ const (
 	resetTTL  = time.Hour
 )
 
-// queueMail makes a one-time token and asks the notifier to send it to an address. The token is in the message alone:
-// the database keeps its hash, and the outbox blanks the message once it is published.
-func (s *Store) queueMail(ctx context.Context, batch *pgx.Batch, u account.User, kind accountmail.Kind, to account.Email) error {
+// queueMail makes a one-time token for a user and asks the notifier to send it; m says what kind of message goes to
+// which address. The token is in the message alone: the database keeps its hash, and the outbox blanks the message once
+// it is published.
+func (s *Store) queueMail(ctx context.Context, batch *pgx.Batch, u account.User, m accountmail.Message) error {
 	secret := make([]byte, 32)
 	rand.Read(secret) // never fails (crypto/rand)
 	token := base64.RawURLEncoding.EncodeToString(secret)
 	now, ttl := s.clock(), verifyTTL
-	if kind == resetPassword {
+	if m.Kind == resetPassword {
 		ttl = resetTTL
 	}
 	hash := sha256.Sum256([]byte(token))
 	batch.Queue(`INSERT INTO account_tokens (hash, user_id, kind, email, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)`,
-		hash[:], u.ID, string(kind), to, now, now.Add(ttl))
-	return queueMessage(ctx, batch, accountmail.Message{
-		Kind: kind, UserID: u.ID, Name: string(u.Name), Email: string(to), Locale: u.Locale, Token: token, ExpiresAt: now.Add(ttl),
-	})
+		hash[:], u.ID, string(m.Kind), m.Email, now, now.Add(ttl))
+	m.UserID, m.Name, m.Locale, m.Token, m.ExpiresAt = u.ID, string(u.Name), u.Locale, token, now.Add(ttl)
+	return queueMessage(ctx, batch, m)
 }
 
 func queueMessage(ctx context.Context, batch *pgx.Batch, m accountmail.Message) error {
@@ -109,7 +109,7 @@ func (s *Store) ForgotPassword(ctx context.Context, email account.Email) error {
 		return err
 	}
 	batch := &pgx.Batch{}
-	if err := s.queueMail(ctx, batch, c.User, resetPassword, email); err != nil {
+	if err := s.queueMail(ctx, batch, c.User, accountmail.Message{Kind: resetPassword, Email: string(email)}); err != nil {
 		return err
 	}
 	if err := s.pool.SendBatch(ctx, batch).Close(); err != nil {

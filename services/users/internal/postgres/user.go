@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/healthmed/healthmed/pkg/bus/accountmail"
 	"github.com/healthmed/healthmed/pkg/events"
 	"github.com/healthmed/healthmed/pkg/outbox"
 	"github.com/healthmed/healthmed/services/users/internal/account"
@@ -91,7 +92,7 @@ func (s *Store) insertion(ctx context.Context, u account.User, passwordHash stri
 			u.ID, passwordHash, u.CreatedAt)
 	}
 	if askProof {
-		if err := s.queueMail(ctx, batch, u, verifyEmail, u.Email); err != nil {
+		if err := s.queueMail(ctx, batch, u, accountmail.Message{Kind: verifyEmail, Email: string(u.Email)}); err != nil {
 			return nil, err
 		}
 	}

@@ -75,11 +75,16 @@ func NextEvent(t testing.TB, s *Service, subject string) events.Envelope {
 	return env
 }
 
-// MailToken waits for the message that asks for an e-mail of a kind to a person, and gives its token and address.
+// MailToken waits for the message that asks for an e-mail of a kind to a person, and gives its token.
 func MailToken(t testing.TB, s *Service, kind accountmail.Kind, userID, address string) string {
 	t.Helper()
+	return AccountMail(t, s, kind, userID, address).Token
+}
+
+// AccountMail waits for the message that asks for an e-mail of a kind to a person at an address.
+func AccountMail(t testing.TB, s *Service, kind accountmail.Kind, userID, address string) (m accountmail.Message) {
+	t.Helper()
 	js := JetStream(t, s)
-	var token string
 	Eventually(t, "an account mail "+string(kind), func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -91,14 +96,12 @@ func MailToken(t testing.TB, s *Service, kind accountmail.Kind, userID, address 
 		if err != nil {
 			return false
 		}
-		m, err := accountmail.Decode(msg.Data)
-		if err != nil {
+		if m, err = accountmail.Decode(msg.Data); err != nil {
 			t.Fatal(err)
 		}
-		token = m.Token
 		return m.Email == address
 	})
-	return token
+	return m
 }
 
 // Publish puts an event on its stream, as the service that owns it does.
