@@ -24,12 +24,25 @@ func hostileNames() map[string]string {
 		"Arabic":          "محمد بن عبد الله",
 		"emoji":           "👩🏽‍⚕️ Maria 🏳️‍🌈 Souza 👨‍👩‍👧‍👦",
 		"200 characters":  strings.Repeat("Nascimento ", 18) + "ab",
+		"fillers between": "Maria\u3164\u2800Souza\uffa0",
 		"one long word":   strings.Repeat("ã", 200),
 		"a link":          "Maria https://evil.example/login www.evil.example maria@evil.example",
 		"calendar syntax": `Maria;ROLE=CHAIR:mailto:x,y\nATTENDEE:mailto:eve@example.com\;"`,
 		"encoded word":    "=?utf-8?q?Eve?= <eve@example.com>, \"Maria\"",
 		"not UTF-8":       "Mar\xffia\xc3",
-		"only blanks":     " \t\r\n\u200b ",
+	}
+}
+
+// blankNames show nothing.
+func blankNames() map[string]string {
+	return map[string]string{
+		"spaces":           " \t\r\n\u200b \u3000",
+		"zero width":       "\u200b\ufeff\u2060",
+		"joiners":          "\u200d\u200c\u200d",
+		"selectors, marks": "\ufe0f\u034f\u0301",
+		"Hangul fillers":   "\u3164\u3164 \u115f\u1160 \uffa0",
+		"Braille blanks":   "\u2800\u2800",
+		"only of a link":   " @/ ",
 	}
 }
 
@@ -41,6 +54,33 @@ func TestSeal_HostileNamesStayNames(t *testing.T) {
 		for _, template := range notice.Templates() {
 			plain := preview.Sample(template, l)
 			want := outlineOf(t, seal(t, c, plain))
+			for what, name := range blankNames() {
+				t.Run(string(l)+"/"+string(template)+"/"+what, func(t *testing.T) {
+					n, nobody := plain, plain
+					nobody.To.Name = ""
+					n.To.Name, n.DoctorName, n.PatientName = name, name, name
+					n.Agenda = slices.Clone(plain.Agenda)
+					for i := range n.Agenda {
+						n.Agenda[i].PatientName = name
+					}
+					r := seal(t, c, n)
+					if diff := cmp.Diff(outlineOf(t, seal(t, c, nobody)), outlineOf(t, r)); diff != "" {
+						t.Errorf("for no name (-) and this (+):\n%s", diff)
+					}
+					hello := map[notice.Locale]string{notice.Portuguese: "Olá!", notice.English: "Hello!"}[l]
+					if text := r.body["text/plain"]; !strings.HasPrefix(text, hello+"\r\n") {
+						t.Errorf("the greeting isn't %q:\n%s", hello, text)
+					}
+					for kind, body := range r.body {
+						if strings.Contains(body, "excluíd") || strings.Contains(body, "deleted") {
+							t.Errorf("%s calls somebody deleted who isn't:\n%s", kind, body)
+						}
+						if i := strings.IndexFunc(body, mischievous); i >= 0 {
+							t.Errorf("%s has an invisible character: %.60q", kind, body[i:])
+						}
+					}
+				})
+			}
 			for what, name := range hostileNames() {
 				t.Run(string(l)+"/"+string(template)+"/"+what, func(t *testing.T) {
 					n := plain
@@ -72,6 +112,10 @@ func mischievous(r rune) bool {
 	switch r {
 	case '\n', '\r', '\t', '\u200d', '\u200c', '\u2007', '\u034f': // the last two pad the preview line
 		return false
+	}
+	switch r {
+	case '\u3164', '\u115f', '\u1160', '\uffa0', '\u2800':
+		return true
 	}
 	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029' || r == '\ufffd'
 }

@@ -11,7 +11,7 @@ import (
 type View struct {
 	Lang      string
 	Tone      string // colour of the message: new, moved, off, info
-	Name      string // the reader
+	Name      string // the reader; empty where the name shows nothing
 	Doctor    string // with title
 	Patient   string
 	ToDoctor  bool
@@ -39,8 +39,14 @@ func viewOf(n notice.Notice, app *url.URL) View {
 	l := n.To.Locale
 	v := View{
 		Lang: string(l), Tone: toneOf(n.Template), ToDoctor: n.Template.ToDoctor(), Invited: n.Invited, Link: n.Link,
-		Doctor:  orElse(notice.DoctorName(n.DoctorName), l, "profissional com cadastro excluído", "doctor whose account was deleted"),
-		Patient: orElse(notice.CleanName(n.PatientName), l, "paciente com cadastro excluído", "patient whose account was deleted"),
+		Doctor:  orElse(notice.DoctorName(n.DoctorName), l, "profissional sem nome informado", "doctor without a name on record"),
+		Patient: orElse(notice.CleanName(n.PatientName), l, "paciente sem nome informado", "patient without a name on record"),
+	}
+	if n.DoctorName == "" {
+		v.Doctor = orElse("", l, "profissional com cadastro excluído", "doctor whose account was deleted")
+	}
+	if n.PatientName == "" {
+		v.Patient = orElse("", l, "paciente com cadastro excluído", "patient whose account was deleted")
 	}
 	v.Name, v.OtherName = notice.CleanName(n.To.Name), v.Doctor
 	if v.ToDoctor {

@@ -10,7 +10,8 @@ import (
 const maxName = 120
 
 // CleanName makes a name safe to show in a text, an HTML page or a calendar: one line, no control or invisible
-// direction marks, nothing that a mail client would turn into a link, bounded length. Names come from strangers.
+// direction marks, nothing that a mail client would turn into a link, bounded length. It is empty for a name that shows
+// nothing. Names come from strangers.
 func CleanName(s string) string {
 	var b strings.Builder
 	space, n := false, 0
@@ -34,13 +35,24 @@ func CleanName(s string) string {
 		b.WriteRune(r)
 		n++
 	}
-	return unlink(b.String())
+	name := unlink(b.String())
+	if !strings.ContainsFunc(name, shows) {
+		return ""
+	}
+	return name
 }
 
-// invisible tells format characters (Cf: bidi overrides and isolates, zero-width spaces, soft hyphens, tags) from
-// text. The joiners that emoji and some scripts need are kept.
+// invisible tells what nobody sees from text: format characters (Cf: bidi overrides and isolates, zero-width spaces,
+// soft hyphens, tags), letters and marks that fill a place (the Hangul fillers), and the blank Braille pattern. The
+// joiners that emoji and some scripts need are kept.
 func invisible(r rune) bool {
-	return unicode.Is(unicode.Cf, r) && r != '\u200d' && r != '\u200c'
+	return unicode.Is(unicode.Cf, r) && r != '\u200d' && r != '\u200c' ||
+		unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r) || r == '\u2800'
+}
+
+// shows tells what can be seen alone from joiners, variation selectors and marks, which need a letter or a symbol.
+func shows(r rune) bool {
+	return unicode.IsLetter(r) || unicode.IsNumber(r) || unicode.IsPunct(r) || unicode.IsSymbol(r)
 }
 
 // unlink breaks what looks like an address, so that no client makes a link of a name.
