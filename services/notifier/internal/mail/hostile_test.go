@@ -166,6 +166,43 @@ func outlineOf(t testing.TB, r received) outline {
 	return o
 }
 
+// A name of one long word makes no message wider than a phone: whatever holds a name lets it break.
+func TestCompose_NamesMayBreakAnywhere(t *testing.T) {
+	c := composer(t)
+	for _, l := range locales() {
+		for _, sample := range preview.Samples(l) {
+			t.Run(string(l)+"/"+sample.Name, func(t *testing.T) {
+				n := sample.Notice
+				n.To.Name, n.DoctorName, n.PatientName = "Reader", "Doctor", "Patient"
+				m, err := c.Compose(n)
+				if err != nil {
+					t.Fatal(err)
+				}
+				names, block := 0, ""
+				z := html.NewTokenizer(strings.NewReader(m.HTML))
+				for z.Next() != html.ErrorToken {
+					token := z.Token()
+					if token.Type != html.StartTagToken {
+						continue
+					}
+					switch token.Data {
+					case "p", "td", "th", "div":
+						block = token.String()
+					case "bdi":
+						names++
+						if !strings.Contains(block, "overflow-wrap:anywhere") {
+							t.Errorf("a name is in %s", block)
+						}
+					}
+				}
+				if names == 0 {
+					t.Error("no name is there")
+				}
+			})
+		}
+	}
+}
+
 func TestCleanName_KeepsWhatNamesAreMadeOf(t *testing.T) {
 	for _, name := range []string{"Helena Prado", "João d'Ávila-Lima", "Ñandú Müller", "محمد", "李小龙", "👩🏽‍⚕️ Maria"} {
 		if got := notice.CleanName(name); got != name {

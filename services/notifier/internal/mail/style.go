@@ -17,6 +17,9 @@ func css(class string) string {
 
 func styleOf(class string) string {
 	const sans = "font-family:-apple-system,BlinkMacSystemFont,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif;"
+	// A name or an address may be one long word. Only these let it shrink a table's column: word-break for clients that
+	// do not know the other.
+	const wraps = "overflow-wrap:anywhere;word-break:break-word;"
 	switch class {
 	case "page":
 		return "margin:0;padding:0;background-color:#edf2f3;"
@@ -33,7 +36,7 @@ func styleOf(class string) string {
 	case "title":
 		return sans + "font-size:25px;line-height:32px;font-weight:700;letter-spacing:-.3px;color:#15262a;margin:16px 0 0;"
 	case "p":
-		return sans + "font-size:16px;line-height:25px;color:#2b3f45;margin:14px 0 0;"
+		return sans + wraps + "font-size:16px;line-height:25px;color:#2b3f45;margin:14px 0 0;"
 	case "note":
 		return sans + "font-size:14px;line-height:22px;color:#51666d;margin:20px 0 0;"
 	case "when":
@@ -53,7 +56,7 @@ func styleOf(class string) string {
 	case "zone":
 		return sans + "font-size:13px;line-height:19px;color:#51666d;"
 	case "who":
-		return sans + "font-size:16px;line-height:23px;color:#2b3f45;padding-top:8px;"
+		return sans + wraps + "font-size:16px;line-height:23px;color:#2b3f45;padding-top:8px;"
 	case "label":
 		return sans + "font-size:13px;line-height:19px;color:#51666d;"
 	case "was":
@@ -69,9 +72,9 @@ func styleOf(class string) string {
 	case "rowtime":
 		return sans + "width:124px;padding:12px 0 12px 20px;font-size:15px;line-height:22px;font-weight:600;color:#15262a;border-bottom:1px solid #e2eaec;vertical-align:top;white-space:nowrap;"
 	case "rowname":
-		return sans + "padding:12px 20px 12px 12px;font-size:15px;line-height:22px;color:#2b3f45;border-bottom:1px solid #e2eaec;text-align:left;font-weight:400;"
+		return sans + wraps + "padding:12px 20px 12px 12px;font-size:15px;line-height:22px;color:#2b3f45;border-bottom:1px solid #e2eaec;text-align:left;font-weight:400;"
 	case "plainlink":
-		return "color:#0b5f5b;word-break:break-all;"
+		return wraps + "color:#0b5f5b;"
 	case "foot":
 		return sans + "font-size:13px;line-height:20px;color:#51666d;padding:18px 8px 0;"
 	case "hidden":
