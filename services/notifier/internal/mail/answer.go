@@ -11,9 +11,17 @@ import (
 	"github.com/healthmed/healthmed/services/notifier/internal/notice"
 )
 
-// classify says what an error of SendEmail means. wrote tells whether any of the request left this machine. What counts
-// first is the error code, then the status, then how far the request got.
-func classify(err error, wrote bool) notice.Outcome {
+// classify says what an error of SendEmail means. Of an answer the error code counts first, then the status; without
+// one, how far the request got. A request that couldn't be signed, because there are no credentials to be had, would be
+// none for every other message either, and what was answered in the search for them says nothing about this one.
+func classify(err error, r *reach) notice.Outcome {
+	if !r.signed.Load() {
+		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+			return notice.Outcome{Class: notice.Retryable, Reason: "not_signed"}
+		}
+		return notice.Outcome{Class: notice.CircuitOpen, Reason: "not_signed"}
+	}
+	wrote := r.wrote.Load()
 	var api smithy.APIError
 	code := ""
 	if errors.As(err, &api) && api.ErrorCode() != "UnknownError" && knownText(api.ErrorCode()) { // the SDK's word for none

@@ -12,6 +12,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/sesv2"
 	"github.com/aws/aws-sdk-go-v2/service/sesv2/types"
+	"github.com/aws/smithy-go/middleware"
 
 	"github.com/healthmed/healthmed/services/notifier/internal/notice"
 )
@@ -57,8 +58,7 @@ func (s *SES) Quota(ctx context.Context) (float64, error) {
 func (s *SES) Send(ctx context.Context, e Envelope) notice.Outcome {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	var wrote atomic.Bool
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { wrote.Store(true) }})
+	var r reach
 	input := &sesv2.SendEmailInput{
 		FromEmailAddress: aws.String(e.From),
 		Destination:      &types.Destination{ToAddresses: []string{e.To}},
@@ -72,11 +72,28 @@ func (s *SES) Send(ctx context.Context, e Envelope) notice.Outcome {
 	if s.configurationSet != "" {
 		input.ConfigurationSetName = aws.String(s.configurationSet)
 	}
-	out, err := s.client.SendEmail(ctx, input)
+	out, err := s.client.SendEmail(ctx, input, r.watch)
 	if err != nil {
-		return classify(err, wrote.Load())
+		return classify(err, &r)
 	}
 	return notice.Outcome{Class: notice.Accepted, MessageID: aws.ToString(out.MessageId)}
+}
+
+// reach is how far a call got.
+type reach struct {
+	signed atomic.Bool // there were credentials, and the request is made
+	wrote  atomic.Bool // some of it left this machine
+}
+
+// watch looks at the signed request alone: the SDK uses the call's context to fetch credentials as well.
+func (r *reach) watch(o *sesv2.Options) {
+	o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error {
+		return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("Reach",
+			func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
+				r.signed.Store(true)
+				return next.HandleFinalize(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { r.wrote.Store(true) }}), in)
+			}), "Signing", middleware.After)
+	})
 }
 
 // TagDelivery is the message tag by which feedback finds its delivery.

@@ -3,11 +3,13 @@ package mail_test
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 	"github.com/google/uuid"
 
 	"github.com/healthmed/healthmed/pkg/sestest"
@@ -87,6 +89,30 @@ func TestSES_EveryAnswerHasItsClass(t *testing.T) {
 	})
 }
 
+// What is answered to the search for credentials is no answer about the message.
+func TestSES_CredentialsThatCannotBeHadPauseSending(t *testing.T) {
+	ses := sestest.New(t)
+	for _, status := range []int{400, 404, 500} {
+		keeper := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(status)
+			_, _ = w.Write([]byte(`{"code":"NewException","message":"no"}`)) // the client sees it fail
+		}))
+		defer keeper.Close()
+		cfg := aws.Config{Region: "sa-east-1", Credentials: aws.NewCredentialsCache(endpointcreds.New(keeper.URL, func(o *endpointcreds.Options) {
+			o.Retryer = aws.NopRetryer{}
+		}))}
+		wantOutcome(t, attempt(t.Context(), cfg, ses.URL, 20*time.Second), notice.CircuitOpen, "not_signed", false)
+	}
+	keeper := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	defer keeper.Close()
+	cfg := aws.Config{Region: "sa-east-1", Credentials: endpointcreds.New(keeper.URL)}
+	wantOutcome(t, attempt(t.Context(), cfg, ses.URL, 200*time.Millisecond), notice.Retryable, "not_signed", false)
+	if n := ses.Calls(); n != 0 {
+		t.Errorf("%d calls without credentials", n)
+	}
+}
+
 func wantOutcome(t *testing.T, got notice.Outcome, class notice.Class, reason string, throttled bool) {
 	t.Helper()
 	if got.Class != class || got.Reason != reason || got.Throttled != throttled {
@@ -100,6 +126,10 @@ func wantOutcome(t *testing.T, got notice.Outcome, class notice.Class, reason st
 // send makes one attempt with a client of its own.
 func send(ctx context.Context, endpoint string, timeout time.Duration) notice.Outcome {
 	cfg := aws.Config{Region: "sa-east-1", Credentials: credentials.NewStaticCredentialsProvider("local", "local", "")}
+	return attempt(ctx, cfg, endpoint, timeout)
+}
+
+func attempt(ctx context.Context, cfg aws.Config, endpoint string, timeout time.Duration) notice.Outcome {
 	raw := "From: agenda@healthmed.example\r\nTo: maria@example.com\r\nSubject: Test\r\n\r\nTest\r\n"
 	return mail.NewSES(cfg, endpoint, "", timeout, 1).Send(ctx, mail.Envelope{
 		DeliveryID: uuid.New(), EventID: uuid.New(), Template: notice.DoctorBooked,
