@@ -58,6 +58,7 @@ var (
 const (
 	HoldFor         = 10 * time.Minute // a patient's hold on a slot
 	OfferFor        = 30 * time.Minute // a waitlist offer
+	LineFirst       = 3 * time.Second  // how long time that came free is kept for the waitlist, if nobody sees to it sooner
 	RequestFor      = 24 * time.Hour   // a request that waits for the doctor
 	MaxHolds        = 5                // live holds of one patient
 	MaxWaiting      = 20               // open waitlist entries of one patient

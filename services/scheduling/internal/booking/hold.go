@@ -19,6 +19,10 @@ type Hold struct {
 	WaitlistID   uuid.UUID // the entry that it was offered to; nil for a patient's own hold
 }
 
+// Lapsed is the latest expiry of holds whose time is anybody's. What ran out later is still the waitlist's, so that the
+// next in line doesn't have to race passers-by.
+func Lapsed(now time.Time) time.Time { return now.Add(-LineFirst) }
+
 // Hold keeps the slot that begins at start for the patient, until now plus lasting, or until it begins.
 func (s *Schedule) Hold(id, patient uuid.UUID, start time.Time, lasting time.Duration, now time.Time) (Hold, error) {
 	slot, err := s.SlotAt(start, now)

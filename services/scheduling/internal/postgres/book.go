@@ -143,10 +143,12 @@ func (s *Store) occupy(ctx context.Context, c claim) (Answer, error) {
 			return Answer{}, booking.ErrTooManyHolds
 		case why.expired:
 			b := &pgx.Batch{}
-			queueRemoveExpired(b, c.doctor, c.patient, w.slot, w.blockedUntil, s.clock())
+			now := s.clock()
+			queueRemoveExpired(ctx, b, claimed{c.doctor, c.patient, w.slot, w.blockedUntil}, now, booking.Lapsed(now))
 			if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
 				return Answer{}, err
 			}
+			s.freed()
 		}
 	}
 	// Every time somebody else was in the way and gone when looked for: the slot is as good as taken.
@@ -191,6 +193,8 @@ type reasons struct {
 	tooMany                          bool
 }
 
+// lookWhy asks who is in the way. Another's hold goes on being in the way for a little when it has expired (at $8 or
+// later), the patient's own doesn't.
 const lookWhy = `
 SELECT coalesce((SELECT version FROM schedules WHERE doctor_id = $1), 0),
     EXISTS (SELECT FROM people WHERE id = $1 AND (role <> 'doctor' OR status <> 'active' OR erased_at IS NOT NULL)),
@@ -201,7 +205,7 @@ SELECT coalesce((SELECT version FROM schedules WHERE doctor_id = $1), 0),
     (SELECT count(*) FROM appointments
      WHERE patient_id = $2 AND starts_at > $6 AND status = 'held' AND expires_at > $6) >= $7
 FROM (
-    SELECT status = 'held' AND expires_at <= $6 AS expired, true AS doctors FROM appointments
+    SELECT status = 'held' AND expires_at <= $8 AS expired, true AS doctors FROM appointments
     WHERE doctor_id = $1 AND status IN ('held', 'requested', 'booked')
         AND tstzrange(starts_at, blocked_until) && tstzrange($3, $5)
     UNION ALL
@@ -217,7 +221,8 @@ func (s *Store) look(ctx context.Context, c claim, w write) (r reasons, err erro
 		w.blockedUntil = c.start
 	}
 	b := &pgx.Batch{}
-	b.Queue(lookWhy, c.doctor, c.patient, w.slot.StartsAt, w.slot.EndsAt, w.blockedUntil, s.clock(), booking.MaxHolds).
+	now := s.clock()
+	b.Queue(lookWhy, c.doctor, c.patient, w.slot.StartsAt, w.slot.EndsAt, w.blockedUntil, now, booking.MaxHolds, booking.Lapsed(now)).
 		QueryRow(func(row pgx.Row) error {
 			return row.Scan(&r.version, &r.doctorGone, &r.patientGone, &r.doctorBusy, &r.patientBusy, &r.expired, &r.tooMany)
 		})

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/healthmed/healthmed/pkg/telemetry"
 	"github.com/healthmed/healthmed/services/scheduling/internal/booking"
 )
 
@@ -159,23 +160,36 @@ func queueRelease(ctx context.Context, b *pgx.Batch, h booking.Hold, now time.Ti
 	}
 }
 
-const expiredInWay = `
-DELETE FROM appointments WHERE id IN (
-    SELECT id FROM appointments
-    WHERE doctor_id = $1 AND status = 'held' AND expires_at <= $6
-        AND tstzrange(starts_at, blocked_until) && tstzrange($3, $5)
-    UNION
-    SELECT id FROM appointments
-    WHERE patient_id = $2 AND status = 'held' AND expires_at <= $6
-        AND tstzrange(starts_at, ends_at) && tstzrange($3, $4)
-) AND status = 'held'
-RETURNING waitlist_id`
+// claimed is the time that somebody is about to take from doctor and patient.
+type claimed struct {
+	doctor, patient uuid.UUID
+	slot            booking.Slot
+	blockedUntil    time.Time
+}
 
-// queueRemoveExpired removes the expired holds that are in the way of doctor and patient, and ends the offers that
-// they were.
-func queueRemoveExpired(b *pgx.Batch, doctor, patient uuid.UUID, slot booking.Slot, blockedUntil, now time.Time) {
-	b.Queue(`WITH gone AS (`+expiredInWay+`)
+const removeExpired = `
+WITH gone AS (
+    DELETE FROM appointments WHERE id IN (
+        SELECT id FROM appointments
+        WHERE doctor_id = $1 AND status = 'held' AND expires_at <= $7
+            AND tstzrange(starts_at, blocked_until) && tstzrange($3, $5)
+        UNION
+        SELECT id FROM appointments
+        WHERE patient_id = $2 AND doctor_id <> $1 AND status = 'held' AND expires_at <= $6
+            AND tstzrange(starts_at, ends_at) && tstzrange($3, $4)
+    ) AND status = 'held'
+    RETURNING waitlist_id, doctor_id, starts_at, blocked_until
+), freed AS (
+    INSERT INTO freed_times (doctor_id, starts_at, ends_at, due_at, request_id, trace_parent)
+    SELECT doctor_id, starts_at, blocked_until, $6, $8, $9 FROM gone WHERE blocked_until > $6
+)
 UPDATE waitlist SET status = 'missed', updated_at = $6
-WHERE id IN (SELECT waitlist_id FROM gone) AND status = 'offered'`,
-		doctor, patient, slot.StartsAt, slot.EndsAt, blockedUntil, now)
+WHERE id IN (SELECT waitlist_id FROM gone) AND status = 'offered'`
+
+// queueRemoveExpired removes expired holds that are in the way, ends the offers that they were, and frees what they took
+// beyond what is claimed: the patient's own of other doctors, and of the doctor's those that expired by lapsed.
+func queueRemoveExpired(ctx context.Context, b *pgx.Batch, c claimed, now, lapsed time.Time) {
+	origin := telemetry.OriginOf(ctx)
+	b.Queue(removeExpired, c.doctor, c.patient, c.slot.StartsAt, c.slot.EndsAt, c.blockedUntil, now, lapsed,
+		origin.RequestID, origin.TraceParent)
 }

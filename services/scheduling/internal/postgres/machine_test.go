@@ -52,8 +52,9 @@ func runMachine(t *rapid.T, db *pgxpool.Pool) {
 		"time passes": func(t *rapid.T) {
 			m.advance(time.Minute * time.Duration(rapid.SampledFrom([]int{1, 5, 15, 45, 120, 600, 1440}).Draw(t, "minutes")))
 		},
-		"work": m.workAndCompare,
-		"":     m.compare,
+		"a hold runs out": m.runOut,
+		"work":            m.workAndCompare,
+		"":                m.compare,
 	})
 	m.check(t)
 }
@@ -175,6 +176,15 @@ func (m *machine) changeOne(t *rapid.T) {
 	agree(t, string(v), want, key, func() (postgres.Answer, error) {
 		return change(context.Background(), s, v, e.id, by, start, key)
 	})
+}
+
+// runOut goes to the seconds after a hold has run out.
+func (m *machine) runOut(t *rapid.T) {
+	e, now := m.one(t, true), m.now()
+	if !e.occupies(now) {
+		t.Skip("it has already")
+	}
+	m.advance(e.expires.Sub(now) + time.Second*time.Duration(rapid.IntRange(0, 4).Draw(t, "seconds")))
 }
 
 func (m *machine) changeAvailability(t *rapid.T, doctor uuid.UUID) {

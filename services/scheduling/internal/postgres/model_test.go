@@ -57,6 +57,11 @@ func (e *entry) occupies(now time.Time) bool {
 	return false
 }
 
+// blocks says whether it takes the doctor's time from those who pass by. What ran out is the line's for a little longer.
+func (e *entry) blocks(now time.Time) bool {
+	return e.occupies(now) || e.status == booking.Held && now.Before(e.expires.Add(booking.LineFirst))
+}
+
 // fit is the time that a booking at start would take, or why the rules allow none.
 func (m *model) fit(doctor uuid.UUID, start, now time.Time) (end, blocked time.Time, err error) {
 	h, set := m.availability[doctor]
@@ -82,13 +87,13 @@ func (m *model) fit(doctor uuid.UUID, start, now time.Time) (end, blocked time.T
 func (m *model) inWay(doctor, patient uuid.UUID, start, end, blocked, now time.Time, itself *entry) error {
 	var busy error
 	for _, e := range m.entries {
-		if e == itself || !e.occupies(now) {
+		if e == itself {
 			continue
 		}
-		if e.doctor == doctor && start.Before(e.blocked) && e.start.Before(blocked) {
+		if e.doctor == doctor && e.blocks(now) && start.Before(e.blocked) && e.start.Before(blocked) {
 			return booking.ErrSlotTaken
 		}
-		if e.patient == patient && start.Before(e.end) && e.start.Before(end) {
+		if e.patient == patient && e.occupies(now) && start.Before(e.end) && e.start.Before(end) {
 			busy = booking.ErrPatientBusy
 		}
 	}
@@ -106,6 +111,7 @@ func (m *model) take(doctor, patient uuid.UUID, start, now time.Time, hold bool)
 	}
 	e := &entry{doctor: doctor, patient: patient, start: start, end: end, blocked: blocked, status: booking.Held}
 	if !hold {
+		m.removeExpired(e, now)
 		m.settle(e, now)
 		return e, nil
 	}
@@ -118,8 +124,24 @@ func (m *model) take(doctor, patient uuid.UUID, start, now time.Time, hold bool)
 	if kept >= booking.MaxHolds {
 		return nil, booking.ErrTooManyHolds
 	}
+	m.removeExpired(e, now)
 	e.expires = earlier(now.Add(booking.HoldFor), start)
 	return e, nil
+}
+
+// removeExpired takes what has run out out of the way of one who takes time.
+func (m *model) removeExpired(by *entry, now time.Time) {
+	m.entries = slices.DeleteFunc(m.entries, func(e *entry) bool {
+		doctors := e.doctor == by.doctor && !e.blocks(now) && by.start.Before(e.blocked) && e.start.Before(by.blocked)
+		patients := e.patient == by.patient && e.doctor != by.doctor && by.start.Before(e.end) && e.start.Before(by.end)
+		if e == by || e.status != booking.Held || e.occupies(now) || !doctors && !patients {
+			return false
+		}
+		if e.wait != nil {
+			e.wait.status = booking.Missed
+		}
+		return true
+	})
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -181,6 +203,7 @@ func (m *model) change(e *entry, v verb, role booking.Role, start, now time.Time
 			return err
 		}
 		e.start, e.end, e.blocked, e.version = start, end, blocked, e.version+1
+		m.removeExpired(e, now)
 		if e.status == booking.Requested {
 			e.expires = earlier(now.Add(booking.RequestFor), start)
 		}

@@ -84,7 +84,7 @@ func (s *Store) offer(ctx context.Context, tx pgx.Tx, f freed) error {
 	}
 	now := s.clock()
 	from, to := booking.DateOf(f.start, time.UTC)-1, booking.DateOf(f.end, time.UTC)+1
-	_, taken, err := busy(ctx, tx, f.doctor, from, to, now)
+	_, taken, err := busy(ctx, tx, f.doctor, from, to, now) // the line needn't wait until expired holds are everybody's
 	if errors.Is(err, booking.ErrDoctorNotFound) {
 		return nil // the doctor has left: nothing to offer
 	}
@@ -140,7 +140,7 @@ func (s *Store) offerTo(ctx context.Context, tx pgx.Tx, schedule *booking.Schedu
 	}
 	h.WaitlistID = w.ID
 	b := &pgx.Batch{}
-	queueRemoveExpired(b, h.DoctorID, h.PatientID, h.Slot, h.BlockedUntil, now)
+	queueRemoveExpired(ctx, b, claimed{h.DoctorID, h.PatientID, h.Slot, h.BlockedUntil}, now, now)
 	if err := send(ctx, tx, b); err != nil {
 		return false, false, err
 	}

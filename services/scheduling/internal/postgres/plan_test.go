@@ -224,7 +224,7 @@ func TestPlans(t *testing.T) {
 	}{
 		{"what occupies a doctor in 31 days", busyBetween, []any{doctor, from, to, now}},
 		{"what occupies 64 doctors in two days", occupiedSpans, []any{doctors, since, until, now}},
-		{"why nothing was written", lookWhy, []any{doctor, patient, at, at.Add(30 * time.Minute), at.Add(30 * time.Minute), now, 5}},
+		{"why nothing was written", lookWhy, []any{doctor, patient, at, at.Add(30 * time.Minute), at.Add(30 * time.Minute), now, 5, now}},
 		{"book four at once", insertAppointments, arguments(group)},
 	} {
 		rows, err := db.Query(t.Context(), `EXPLAIN (ANALYZE, BUFFERS) `+p.sql, p.args...)

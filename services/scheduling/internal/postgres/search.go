@@ -236,7 +236,7 @@ func (s *Store) occupied(ctx context.Context, spans []span, now time.Time) (map[
 		since[i], until[i] = window(sp.from, sp.to)
 		found[sp.doctor] = &occupancy{}
 	}
-	rows, err := s.pool.Query(ctx, occupiedSpans, doctors, since, until, now)
+	rows, err := s.pool.Query(ctx, occupiedSpans, doctors, since, until, booking.Lapsed(now))
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 // busyBetween reads what occupies a doctor. Appointments that began up to LongestOccupancy before the window may
-// reach into it; nothing older is looked at, however much there is. Expired holds are in nobody's way.
+// reach into it; nothing older is looked at, however much there is. Holds that expired by $4 are in nobody's way.
 const busyBetween = `
 SELECT starts_at, blocked_until FROM appointments
 WHERE doctor_id = $1 AND starts_at >= $2 AND starts_at < $3
@@ -31,7 +31,7 @@ func (s *Store) Slots(ctx context.Context, doctor uuid.UUID, from, to booking.Da
 			return nil, nil, err
 		}
 		now := s.clock()
-		version, taken, err := busy(ctx, s.pool, doctor, from, to, now)
+		version, taken, err := busy(ctx, s.pool, doctor, from, to, booking.Lapsed(now))
 		if err != nil {
 			return nil, nil, err
 		}
@@ -56,8 +56,9 @@ type batcher interface {
 	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
 }
 
-// busy reads the version of the doctor's schedule and what occupies them, in one round trip.
-func busy(ctx context.Context, q batcher, doctor uuid.UUID, from, to booking.Date, now time.Time) (version int64, taken []booking.Interval, err error) {
+// busy reads the version of the doctor's schedule and what occupies them, in one round trip. Holds that expired by lapsed
+// don't.
+func busy(ctx context.Context, q batcher, doctor uuid.UUID, from, to booking.Date, lapsed time.Time) (version int64, taken []booking.Interval, err error) {
 	b := &pgx.Batch{}
 	b.Queue(`SELECT coalesce((SELECT version FROM schedules WHERE doctor_id = $1), 0), EXISTS (SELECT FROM people
 WHERE id = $1 AND (role <> 'doctor' OR status <> 'active' OR erased_at IS NOT NULL))`, doctor).
@@ -72,7 +73,7 @@ WHERE id = $1 AND (role <> 'doctor' OR status <> 'active' OR erased_at IS NOT NU
 			return nil
 		})
 	start, end := window(from, to)
-	b.Queue(busyBetween, doctor, start, end, now).Query(func(rows pgx.Rows) error {
+	b.Queue(busyBetween, doctor, start, end, lapsed).Query(func(rows pgx.Rows) error {
 		taken, err = pgx.CollectRows(rows, scanInterval)
 		return err
 	})

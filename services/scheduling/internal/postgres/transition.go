@@ -93,7 +93,7 @@ func (s *Store) transition(ctx context.Context, t Transition, req Request, rende
 func (s *Store) save(ctx context.Context, tx pgx.Tx, c booking.Change, req Request, answer Answer) error {
 	b := &pgx.Batch{}
 	if c.Action == booking.ActionRescheduled {
-		queueRemoveExpired(b, c.DoctorID, c.PatientID, c.Slot, c.BlockedUntil, c.UpdatedAt)
+		queueRemoveExpired(ctx, b, claimed{c.DoctorID, c.PatientID, c.Slot, c.BlockedUntil}, c.UpdatedAt, booking.Lapsed(c.UpdatedAt))
 	}
 	if err := queueChange(ctx, b, c, req, answer); err != nil {
 		return err
