@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/healthmed/healthmed/pkg/web"
 	"github.com/healthmed/healthmed/services/scheduling/internal/booking"
@@ -23,6 +24,7 @@ func Mappings() []web.Mapping {
 		{Err: booking.ErrForbidden, Problem: web.Forbidden()},
 		{Err: booking.ErrStale, Problem: web.PreconditionFailed()},
 		{Err: booking.ErrDeparted, Problem: web.Unauthenticated()},
+		{Err: postgres.ErrBusy, Problem: web.Unavailable(time.Second)},
 		problem(booking.ErrDoctorNotFound, notFound, "doctor-not-found", "Médico não encontrado", "Doctor not found",
 			"Não há médico com este identificador.", "There is no doctor by that id."),
 		problem(booking.ErrNotApproved, http.StatusForbidden, web.Forbidden().Name, web.Forbidden().Title.PT, web.Forbidden().Title.EN,

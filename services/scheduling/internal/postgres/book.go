@@ -93,48 +93,58 @@ type write struct {
 	answer       Answer
 }
 
+// ErrBusy: each time that it was tried, something was in the way that was gone when looked for. Nothing was written; it may
+// well succeed in a moment.
+var ErrBusy = errors.New("postgres: too much is changing at once")
+
+// try is an attempt to write: what it came to, and what the rules refused, if they did.
+type try struct {
+	write
+	refusal          error
+	keyFree, written bool
+}
+
 // occupy writes if it can. If it can't, it looks why, once per attempt, and mends what can be mended: a schedule that
-// changed meanwhile, expired holds that are still in the way, someone else's attempt that came to nothing.
+// changed meanwhile, expired holds that are still in the way, someone else's attempt that came to nothing. The last
+// attempt keeps the schedule from changing.
 func (s *Store) occupy(ctx context.Context, c claim) (Answer, error) {
 	schedule, refusal := s.schedule(ctx, c.doctor)
-	for range attempts {
-		var w write
-		if refusal == nil {
-			w, refusal = c.decide(schedule, s.clock())
+	for n := range attempts {
+		last := n == attempts-1
+		var t try
+		var err error
+		if last {
+			t, err = s.tryUnchanging(ctx, c)
+		} else {
+			t, err = s.try(ctx, c, schedule, refusal)
 		}
-		keyFree := true
-		if refusal == nil {
-			var written bool
-			var err error
-			keyFree, written, err = s.write(ctx, w)
-			switch {
-			case err != nil:
-				return Answer{}, err
-			case written:
-				return w.answer, nil
-			}
+		switch {
+		case err != nil:
+			return Answer{}, err
+		case t.written:
+			return t.answer, nil
 		}
-		why, err := s.look(ctx, c, w)
+		why, err := s.look(ctx, c, t.write)
 		if err != nil || why.replayed {
 			return why.answer, err
 		}
 		switch {
-		case !keyFree:
+		case !t.keyFree:
 			return Answer{}, ErrInProgress
 		case why.doctorGone:
 			return Answer{}, booking.ErrDoctorNotFound
 		case why.patientGone:
 			return Answer{}, booking.ErrDeparted
-		case schedule != nil && why.version != schedule.Version || schedule == nil && why.version != 0:
+		case !last && why.version != versionOf(schedule):
 			schedule, refusal = s.refresh(ctx, c.doctor)
 			if refusal != nil && !isRefusal(refusal) {
 				return Answer{}, refusal
 			}
 			continue
-		case errors.Is(refusal, booking.ErrNoAvailability):
+		case errors.Is(t.refusal, booking.ErrNoAvailability):
 			return Answer{}, booking.ErrOutsideAvailability
-		case refusal != nil:
-			return Answer{}, refusal
+		case t.refusal != nil:
+			return Answer{}, t.refusal
 		case why.doctorBusy:
 			return Answer{}, booking.ErrSlotTaken
 		case why.patientBusy:
@@ -142,17 +152,81 @@ func (s *Store) occupy(ctx context.Context, c claim) (Answer, error) {
 		case why.tooMany:
 			return Answer{}, booking.ErrTooManyHolds
 		case why.expired:
-			b := &pgx.Batch{}
-			now := s.clock()
-			queueRemoveExpired(ctx, b, claimed{c.doctor, c.patient, w.slot, w.blockedUntil}, now, booking.Lapsed(now))
-			if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
+			if err := s.removeExpired(ctx, c, t.write); err != nil {
 				return Answer{}, err
 			}
-			s.freed()
 		}
 	}
-	// Every time somebody else was in the way and gone when looked for: the slot is as good as taken.
-	return Answer{}, booking.ErrSlotTaken
+	return Answer{}, ErrBusy
+}
+
+// versionOf a schedule; 0 is that of none.
+func versionOf(s *booking.Schedule) int64 {
+	if s == nil {
+		return 0
+	}
+	return s.Version
+}
+
+// removeExpired takes expired holds out of the way of one who found them there.
+func (s *Store) removeExpired(ctx context.Context, c claim, w write) error {
+	now := s.clock()
+	b := &pgx.Batch{}
+	queueRemoveExpired(ctx, b, claimed{c.doctor, c.patient, w.slot, w.blockedUntil}, now, booking.Lapsed(now))
+	err := s.pool.SendBatch(ctx, b).Close()
+	if err == nil {
+		s.freed()
+	}
+	return err
+}
+
+// try asks the rules, unless there is no schedule to ask, and writes if they allow it.
+func (s *Store) try(ctx context.Context, c claim, schedule *booking.Schedule, refusal error) (t try, err error) {
+	t = try{refusal: refusal, keyFree: true}
+	if t.refusal == nil {
+		t.write, t.refusal = c.decide(schedule, s.clock())
+	}
+	if t.refusal == nil {
+		t.keyFree, t.written, err = s.write(ctx, t.write)
+	}
+	return t, err
+}
+
+// tryUnchanging is try with the doctor's schedule read and kept as it is by one transaction: those who change it wait.
+func (s *Store) tryUnchanging(ctx context.Context, c claim) (t try, err error) {
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		t = try{keyFree: true}
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, lockOf(c.doctor)); err != nil {
+			return err
+		}
+		schedule, err := s.loadSchedule(ctx, tx, c.doctor)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			t.refusal = booking.ErrNoAvailability
+			return nil
+		case err != nil:
+			return err
+		}
+		if t.write, t.refusal = c.decide(schedule, s.clock()); t.refusal != nil {
+			return nil
+		}
+		if t.booked != nil {
+			var id uuid.UUID
+			return tx.QueryRow(ctx, insertAppointments, arguments([]*ask{{row: t.booked}})...).Scan(&id, &t.keyFree, &t.written)
+		}
+		return tx.QueryRow(ctx, t.sql, t.args...).Scan(&t.keyFree, &t.written)
+	})
+	switch {
+	case pg.Code(err) == uniqueViolation:
+		t.keyFree, t.written = true, false
+		return t, nil
+	case err != nil:
+		return try{}, err
+	}
+	if t.written {
+		s.committed()
+	}
+	return t, nil
 }
 
 // isRefusal tells what a rule said from a fault.

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,7 +24,7 @@ ORDER BY starts_at`
 // none; the schedule is then nil.
 func (s *Store) Slots(ctx context.Context, doctor uuid.UUID, from, to booking.Date) (*booking.Schedule, []booking.Slot, error) {
 	schedule, err := s.schedule(ctx, doctor)
-	for range attempts {
+	for range attempts - 1 {
 		if errors.Is(err, booking.ErrNoAvailability) {
 			return nil, nil, nil
 		}
@@ -35,20 +36,32 @@ func (s *Store) Slots(ctx context.Context, doctor uuid.UUID, from, to booking.Da
 		if err != nil {
 			return nil, nil, err
 		}
-		if version != schedule.Version {
-			schedule, err = s.refresh(ctx, doctor)
-			if err != nil {
-				return nil, nil, err
-			}
-			continue
+		if version == schedule.Version {
+			return schedule, slices.Collect(schedule.Slots(from, to, now, taken)), nil
 		}
-		var slots []booking.Slot
-		for slot := range schedule.Slots(from, to, now, taken) {
-			slots = append(slots, slot)
+		if schedule, err = s.refresh(ctx, doctor); err != nil && !errors.Is(err, booking.ErrNoAvailability) {
+			return nil, nil, err
 		}
-		return schedule, slots, nil
 	}
-	return nil, nil, errors.New("postgres: schedule keeps changing")
+	return s.slotsOfOneMoment(ctx, doctor, from, to)
+}
+
+// slotsOfOneMoment is Slots by a schedule that changes faster than it is read: all of one snapshot.
+func (s *Store) slotsOfOneMoment(ctx context.Context, doctor uuid.UUID, from, to booking.Date) (schedule *booking.Schedule, slots []booking.Slot, err error) {
+	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+	err = pgx.BeginTxFunc(ctx, s.pool, snapshot, func(tx pgx.Tx) error {
+		if schedule, err = s.loadSchedule(ctx, tx, doctor); err != nil {
+			return err
+		}
+		now := s.clock()
+		_, taken, err := busy(ctx, tx, doctor, from, to, booking.Lapsed(now))
+		slots = slices.Collect(schedule.Slots(from, to, now, taken))
+		return err
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil, nil
+	}
+	return schedule, slots, err
 }
 
 // batcher is a pool or a transaction.
