@@ -94,16 +94,25 @@ WHERE expires_at <= $1 AND status = 'held' ORDER BY expires_at LIMIT $2 FOR UPDA
 	return done, s.finished(done, err)
 }
 
+// departure is somebody who left.
+type departure struct {
+	person uuid.UUID
+	since  time.Time
+	erased bool // and is to be forgotten; a doctor who was rejected isn't
+	origin telemetry.Origin
+}
+
 // SettleDepartures cancels what somebody who left still had before them. It looks again until no booking that began
-// before the departure can still be under way. It says how many it dealt with, one or none.
+// before the departure can still be under way, and then forgets what such bookings wrote of somebody who was erased. It
+// says how many it dealt with, one or none.
 func (s *Store) SettleDepartures(ctx context.Context) (done int, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		now := s.clock()
-		var person uuid.UUID
-		var since time.Time
-		var origin telemetry.Origin
-		err := tx.QueryRow(ctx, `SELECT person_id, since, request_id, trace_parent FROM departures WHERE next_look <= $1
-ORDER BY next_look LIMIT 1 FOR UPDATE SKIP LOCKED`, now).Scan(&person, &since, &origin.RequestID, &origin.TraceParent)
+		var d departure
+		err := tx.QueryRow(ctx, `SELECT person_id, since, request_id, trace_parent,
+    EXISTS (SELECT FROM people WHERE id = person_id AND erased_at IS NOT NULL)
+FROM departures WHERE next_look <= $1 ORDER BY next_look LIMIT 1 FOR UPDATE SKIP LOCKED`, now).
+			Scan(&d.person, &d.since, &d.origin.RequestID, &d.origin.TraceParent, &d.erased)
 		if errors.Is(err, pgx.ErrNoRows) {
 			done = 0
 			return nil
@@ -111,22 +120,35 @@ ORDER BY next_look LIMIT 1 FOR UPDATE SKIP LOCKED`, now).Scan(&person, &since, &
 		if err != nil {
 			return err
 		}
-		cancelled, err := s.cancelFuture(origin.Context(ctx), tx, person, now)
-		if err != nil {
-			return err
-		}
 		done = 1 // also where nothing was left to cancel: others may be waiting behind
-		switch {
-		case cancelled == claimBatch: // there may be more: due again at once
-			return nil
-		case now.Before(since.Add(bookingsLast)):
-			_, err = tx.Exec(ctx, `UPDATE departures SET next_look = $2 WHERE person_id = $1`, person, since.Add(bookingsLast))
-		default:
-			_, err = tx.Exec(ctx, `DELETE FROM departures WHERE person_id = $1`, person)
-		}
-		return err
+		return s.settle(d.origin.Context(ctx), tx, d, now)
 	})
 	return done, s.finished(done, err)
+}
+
+// settle takes one look.
+func (s *Store) settle(ctx context.Context, tx pgx.Tx, d departure, now time.Time) error {
+	b := &pgx.Batch{}
+	if d.erased { // before their holds are dropped: afterwards nobody offers them any
+		queueLeaveLines(b, d.person, now)
+	}
+	if err := send(ctx, tx, b); err != nil {
+		return err
+	}
+	cancelled, err := s.cancelFuture(ctx, tx, d.person, now)
+	if err != nil || cancelled == claimBatch { // there may be more: due again at once
+		return err
+	}
+	b = &pgx.Batch{}
+	if again := d.since.Add(bookingsLast); now.Before(again) {
+		b.Queue(`UPDATE departures SET next_look = $2 WHERE person_id = $1`, d.person, again)
+		return send(ctx, tx, b)
+	}
+	if d.erased {
+		queueForget(b, d.person, now)
+	}
+	b.Queue(`DELETE FROM departures WHERE person_id = $1`, d.person)
+	return send(ctx, tx, b)
 }
 
 // cancelFuture cancels a batch of a person's future appointments, and drops their holds.

@@ -85,9 +85,11 @@ func (r Request) enter(ctx context.Context, tx pgx.Tx) (Answer, bool, error) {
 	return a, found, err
 }
 
+// rememberRefusal remembers nothing for a caller who was erased.
 const rememberRefusal = `
 INSERT INTO idempotency_keys (caller, key, fingerprint, status, location, body, created_at)
-VALUES ($1, $2, $3, $4, '', $5, $6) ON CONFLICT DO NOTHING`
+SELECT $1, $2, $3, $4, '', $5, $6
+WHERE NOT EXISTS (SELECT FROM people WHERE id = $1 AND erased_at IS NOT NULL) ON CONFLICT DO NOTHING`
 
 // concluded is the operation's outcome. A refusal changed nothing, but it is what the caller was told: a repetition that
 // comes late, when the time happens to be free again, must not book what the caller has given up. Where a repetition
@@ -119,7 +121,7 @@ func (s *Store) concluded(ctx context.Context, r Request, a Answer, err error) (
 	if failed != nil {
 		return Answer{}, failed
 	}
-	if !found { // forgotten in this very moment, a day later
+	if !found { // not remembered, or forgotten in this very moment, a day later
 		return Answer{}, err
 	}
 	return first, nil

@@ -77,21 +77,15 @@ type Erased struct {
 }
 
 // ErasePerson forgets who the person was and what they wrote, leaves a tombstone that refuses later writes by or for
-// them, and has their future appointments cancelled. Ids and times of appointments stay.
+// them, and has their future appointments cancelled. Ids and times of appointments stay. What is written meanwhile by
+// somebody who hasn't seen the tombstone is forgotten by the last look of SettleDepartures.
 func (s *Store) ErasePerson(ctx context.Context, e Erased) error {
 	id, role := e.ID, e.Role
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		now := s.clock()
 		b := &pgx.Batch{}
 		b.Queue(erasePerson, id, string(role), e.Version, e.At)
-		b.Queue(`UPDATE appointments SET reason = NULL WHERE patient_id = $1 AND reason IS NOT NULL`, id)
-		b.Queue(`UPDATE appointment_history SET note = NULL WHERE note IS NOT NULL AND appointment_id IN
-    (SELECT a.id FROM appointments a WHERE a.patient_id = $1 OR a.doctor_id = $1)`, id)
-		b.Queue(`DELETE FROM idempotency_keys WHERE caller = $1`, id)
-		b.Queue(`DELETE FROM calendars WHERE owner_id = $1`, id)
-		b.Queue(`UPDATE waitlist SET status = 'withdrawn', updated_at = $2
-WHERE (patient_id = $1 OR doctor_id = $1) AND status = 'waiting'`, id, now)
-		b.Queue(`UPDATE schedule_exceptions SET note = NULL WHERE doctor_id = $1`, id)
+		queueForget(b, id, now)
 		if role == booking.Doctor {
 			queueDoctorChange(b, id)
 		}
@@ -103,6 +97,24 @@ WHERE (patient_id = $1 OR doctor_id = $1) AND status = 'waiting'`, id, now)
 		s.freed()
 	}
 	return err
+}
+
+// queueForget takes away what the person wrote and what was written about them, and the places in line that say what
+// they seek a doctor for. It finds all of it by index, and nothing where there is nothing left.
+func queueForget(b *pgx.Batch, person uuid.UUID, now time.Time) {
+	b.Queue(`UPDATE appointments SET reason = NULL WHERE patient_id = $1 AND reason IS NOT NULL`, person)
+	b.Queue(`UPDATE appointment_history SET note = NULL WHERE note IS NOT NULL AND appointment_id = ANY (ARRAY(
+    SELECT a.id FROM appointments a WHERE a.patient_id = $1 OR a.doctor_id = $1))`, person)
+	b.Queue(`DELETE FROM idempotency_keys WHERE caller = $1`, person)
+	b.Queue(`DELETE FROM calendars WHERE owner_id = $1`, person)
+	queueLeaveLines(b, person, now)
+	b.Queue(`UPDATE schedule_exceptions SET note = NULL WHERE doctor_id = $1 AND note IS NOT NULL`, person)
+}
+
+// queueLeaveLines removes an erased person's places in line, and closes the line for them where they were the doctor.
+func queueLeaveLines(b *pgx.Batch, person uuid.UUID, now time.Time) {
+	b.Queue(`DELETE FROM waitlist WHERE patient_id = $1`, person)
+	b.Queue(`UPDATE waitlist SET status = 'withdrawn', updated_at = $2 WHERE doctor_id = $1 AND status = 'waiting'`, person, now)
 }
 
 // queueDeparture has the worker cancel what the person still has before them.

@@ -110,17 +110,19 @@ UPDATE appointments SET status = $2, starts_at = $3, ends_at = $4, blocked_until
     expires_at = $8, updated_at = $9, reason = $10, waitlist_id = NULL
 WHERE id = $1 AND version = $7 - 1`
 
+// insertHistory keeps no note about somebody who was erased: there may be nobody left to forget it.
 const insertHistory = `
 INSERT INTO appointment_history (appointment_id, version, action, status, actor_role, actor_id, note, starts_at,
     ends_at, at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
+SELECT $1, $2, $3, $4, $5, $6, CASE WHEN NOT EXISTS (
+    SELECT FROM people WHERE id IN ($11, $12) AND erased_at IS NOT NULL) THEN $7 END, $8, $9, $10`
 
 // queueChange adds appointment, history, event and answer to the batch.
 func queueChange(ctx context.Context, b *pgx.Batch, c booking.Change, req Request, answer Answer) error {
 	b.Queue(updateAppointment, c.ID, string(c.Status), c.Slot.StartsAt, c.Slot.EndsAt, c.BlockedUntil, c.TimeZone,
 		c.Version, null(c.ExpiresAt), c.UpdatedAt, null(c.Reason))
 	b.Queue(insertHistory, c.ID, c.Version, string(c.Action), string(c.Status), string(c.By.Role), c.By.ID,
-		null(c.Note), c.Slot.StartsAt, c.Slot.EndsAt, c.UpdatedAt)
+		null(c.Note), c.Slot.StartsAt, c.Slot.EndsAt, c.UpdatedAt, c.PatientID, c.DoctorID)
 	req.queue(b, answer, c.UpdatedAt)
 	return queueEvent(ctx, b, c.Event(), c.Version)
 }
