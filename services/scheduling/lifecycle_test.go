@@ -253,3 +253,34 @@ func TestErasureCancelsAndForgets(t *testing.T) {
 		t.Errorf("%s", r.body)
 	}
 }
+
+// What a doctor or an attendant did is still answered when it is asked again, but no longer tells the patient's reason.
+func TestErasureTakesTheReasonOutOfWhatOthersWereTold(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	doctor, patient, admin := s.doctor(allWeek("09:00", "12:00", object{"booking_mode": "approval"})), s.person(auth.Patient), s.person(auth.Admin)
+	s.publish(&events.UserRegistered{UserID: patient.id, Role: "patient", Status: "active", Name: "Beto Reis", Email: "b@example.com", Locale: "pt-BR", OccurredAt: s.clock.now()})
+	eventually(t, "patient known", func() bool { return s.count(`SELECT count(*) FROM people`) == 1 })
+	asked := booking(doctor, s.slots(doctor.id, 1)[0].StartsAt)
+	asked["patient_id"], asked["reason"] = patient.id, "segredo"
+	book := func() reply { return s.must(201, admin, "POST", "/v1/appointments", asked, "Idempotency-Key", "book") }
+	id := book().field(t, "id")
+	confirm := func() reply {
+		return s.must(200, doctor, "POST", "/v1/appointments/"+id+"/confirm", nil, "Idempotency-Key", "confirm")
+	}
+	confirm()
+	if r := confirm(); r.field(t, "reason") != "segredo" || r.header.Get("Idempotent-Replayed") != "true" {
+		t.Fatalf("before the erasure: %s", r.body)
+	}
+	s.publish(&events.UserErased{UserID: patient.id, Role: "patient", OccurredAt: s.clock.now()})
+	eventually(t, "cancelled", func() bool { return s.count(`SELECT count(*) FROM appointments WHERE status = 'cancelled'`) == 1 })
+	for what, again := range map[string]func() reply{"requested": book, "booked": confirm} {
+		r := again()
+		if strings.Contains(string(r.body), "segredo") || r.header.Get("Idempotent-Replayed") != "true" || r.field(t, "id") != id || r.field(t, "status") != what {
+			t.Errorf("%s: %s", what, r.body)
+		}
+	}
+	if n := s.count(`SELECT count(*) FROM appointments`) + s.count(`SELECT count(*) FROM idempotency_keys WHERE convert_from(body, 'UTF8') LIKE '%segredo%'`); n != 1 {
+		t.Errorf("%d appointments and answers that tell the reason, want the one appointment", n)
+	}
+}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/healthmed/healthmed/services/scheduling/internal/booking"
 )
@@ -58,6 +59,7 @@ func (e *erasing) texts(person uuid.UUID) map[string]int {
 		"reasons":   `SELECT count(*) FROM appointments WHERE patient_id = $1 AND reason IS NOT NULL`,
 		"notes":     `SELECT count(*) FROM appointment_history h JOIN appointments a ON a.id = appointment_id WHERE (patient_id = $1 OR doctor_id = $1) AND note IS NOT NULL`,
 		"answers":   `SELECT count(*) FROM idempotency_keys WHERE caller = $1`,
+		"others":    `SELECT count(*) FROM idempotency_keys WHERE convert_from(body, 'UTF8') LIKE '%' || $1::text || '%' AND convert_from(body, 'UTF8') LIKE '%secret%'`,
 		"places":    `SELECT count(*) FROM waitlist WHERE patient_id = $1`,
 		"calendars": `SELECT count(*) FROM calendars WHERE owner_id = $1`,
 		"occupied":  `SELECT count(*) FROM appointments WHERE patient_id = $1 AND starts_at > now() AND status IN ('held', 'requested', 'booked')`,
@@ -132,6 +134,19 @@ SELECT id, 1, status, status, 'doctor', doctor_id, 'secret', starts_at, ends_at,
 SELECT gen_random_uuid(), $1, 'psychiatry', current_date, current_date, status, now(), now()
 FROM unnest('{waiting,offered,missed}'::text[]) AS status`, patient)
 	e.exec(`INSERT INTO idempotency_keys (caller, key, fingerprint, status, location, body, created_at) VALUES ($1, 'k', '', 201, '', 'secret', now())`, patient)
+	told := []byte(`{"patient_id":"` + patient.String() + `","reason":"secret"}`)
+	var late pgx.Batch
+	Request{Caller: doctor, Key: "doctor"}.queue(&late, Answer{Status: 200, Body: told}, patient, time.Now())
+	if err := e.db.SendBatch(t.Context(), &late).Close(); err != nil {
+		t.Fatal(err)
+	}
+	admin := aBooking(e.doctors[0], patient, e.at, "admin")
+	admin.change.Reason, admin.req.Caller, admin.answer.Body = "secret", uuid.New(), told
+	e.exec(`DELETE FROM people WHERE id = $1`, patient) // the statement's snapshot is older than the tombstone
+	if got := e.group(admin); !got[0].done {
+		t.Fatalf("%+v", got)
+	}
+	e.exec(erasePerson, patient, "patient", 2, time.Now())
 	e.exec(`INSERT INTO calendars (owner_id, role, token_hash, include_names, created_at) VALUES ($1, 'patient', 'x', false, now())`, patient)
 	e.settle()
 	for _, person := range []uuid.UUID{patient, doctor} {

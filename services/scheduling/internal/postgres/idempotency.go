@@ -127,11 +127,17 @@ func (s *Store) concluded(ctx context.Context, r Request, a Answer, err error) (
 	return first, nil
 }
 
-// queue adds the insert of the answer to the batch.
-func (r Request) queue(b *pgx.Batch, a Answer, now time.Time) {
+// queue adds the insert of the answer to the batch; about is the patient in it.
+func (r Request) queue(b *pgx.Batch, a Answer, about uuid.UUID, now time.Time) {
 	if r.Key == "" {
 		return
 	}
-	b.Queue(`INSERT INTO idempotency_keys (caller, key, fingerprint, status, location, body, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7)`, r.Caller, r.Key, r.Fingerprint[:], a.Status, a.Location, a.Body, now)
+	b.Queue(`INSERT INTO idempotency_keys (caller, key, fingerprint, status, location, body, created_at, about)
+VALUES ($1, $2, $3, $4, $5, $6, $7, nullif($8::uuid, $1))`, r.Caller, r.Key, r.Fingerprint[:], a.Status, a.Location, a.Body, now, about)
 }
+
+// redactAnswers takes the reason for the visit out of what others were told about a patient. The rest stays, so that a
+// repeated request is still answered and does nothing.
+const redactAnswers = `
+UPDATE idempotency_keys SET body = convert_to((convert_from(body, 'UTF8')::jsonb - 'reason')::text, 'UTF8')
+WHERE about = $1 AND convert_from(body, 'UTF8')::jsonb ? 'reason'`

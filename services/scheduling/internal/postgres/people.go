@@ -106,6 +106,7 @@ func queueForget(b *pgx.Batch, person uuid.UUID, now time.Time) {
 	b.Queue(`UPDATE appointment_history SET note = NULL WHERE note IS NOT NULL AND appointment_id = ANY (ARRAY(
     SELECT a.id FROM appointments a WHERE a.patient_id = $1 OR a.doctor_id = $1))`, person)
 	b.Queue(`DELETE FROM idempotency_keys WHERE caller = $1`, person)
+	b.Queue(redactAnswers, person)
 	b.Queue(`DELETE FROM calendars WHERE owner_id = $1`, person)
 	queueLeaveLines(b, person, now)
 	b.Queue(`UPDATE schedule_exceptions SET note = NULL WHERE doctor_id = $1 AND note IS NOT NULL`, person)

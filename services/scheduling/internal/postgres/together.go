@@ -64,8 +64,9 @@ WITH asked AS MATERIALIZED (
     INSERT INTO outbox (id, subject, aggregate_id, aggregate_version, headers, data)
     SELECT event_id, subject, id, 1, headers::jsonb, data FROM written JOIN asked USING (id)
 ), answer AS (
-    INSERT INTO idempotency_keys (caller, key, fingerprint, status, location, body, created_at)
-    SELECT caller, key, fingerprint, 201, location, body, at FROM written JOIN asked USING (id) WHERE key IS NOT NULL
+    INSERT INTO idempotency_keys (caller, key, fingerprint, status, location, body, created_at, about)
+    SELECT caller, key, fingerprint, 201, location, body, at, nullif(patient_id, caller)
+    FROM written JOIN asked USING (id) WHERE key IS NOT NULL
 )
 SELECT id, mine, EXISTS (SELECT FROM written WHERE written.id = gate.id) FROM gate`
 

@@ -123,6 +123,6 @@ func queueChange(ctx context.Context, b *pgx.Batch, c booking.Change, req Reques
 		c.Version, null(c.ExpiresAt), c.UpdatedAt, null(c.Reason))
 	b.Queue(insertHistory, c.ID, c.Version, string(c.Action), string(c.Status), string(c.By.Role), c.By.ID,
 		null(c.Note), c.Slot.StartsAt, c.Slot.EndsAt, c.UpdatedAt, c.PatientID, c.DoctorID)
-	req.queue(b, answer, c.UpdatedAt)
+	req.queue(b, answer, c.PatientID, c.UpdatedAt)
 	return queueEvent(ctx, b, c.Event(), c.Version)
 }
