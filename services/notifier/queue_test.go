@@ -50,11 +50,13 @@ func TestOutage_TheQueueIsSeenWhateverTheMailServiceDoes(t *testing.T) {
 			h.ses.SetFault(func(*http.Request) sestest.Fault { return tt.fault })
 			h.start()
 			doctor, patient := h.pair() // with a reminder and an agenda, which wait for their day
-			h.book(appointment(doctor, patient))
 			h.book(appointment(uuid.New(), patient)) // nobody knows this doctor: both messages wait
+			eventually(t, "two wait", 20*time.Second, func() bool {
+				return h.number(`SELECT count(*) FROM deliveries WHERE status = 'waiting'`) == 2
+			})
+			h.book(appointment(doctor, patient))
 			eventually(t, "it is tried", 20*time.Second, func() bool {
-				return h.number(`SELECT count(*) FROM deliveries WHERE status = $1 AND attempts > 0`, tt.status) >= 1 &&
-					h.number(`SELECT count(*) FROM deliveries WHERE status = 'waiting'`) == 2
+				return h.number(`SELECT count(*) FROM deliveries WHERE status = $1 AND attempts > 0`, tt.status) >= 1
 			})
 			c.advance(5 * time.Minute)
 			eventually(t, "both are counted, from when they were planned", 10*time.Second, func() bool {

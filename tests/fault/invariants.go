@@ -101,14 +101,16 @@ func lostWrites(e Evidence) (found []string) {
 	for _, p := range e.People {
 		people[p.ID] = p
 	}
-	names := map[string][]string{} // that a person may have by now
+	// What a person may be called by now: as was acknowledged last, or as any request without an answer asked for, even an
+	// earlier one. A frozen service may carry it out once it goes on, after another replica has acknowledged the next.
+	last, open := map[string]string{}, map[string][]string{}
 	for _, entry := range e.Journal {
 		want, transition := actions[entry.Op]
 		switch {
 		case entry.Op == Update && entry.Outcome == Acknowledged:
-			names[entry.Caller] = []string{entry.Key}
-		case entry.Op == Update && entry.Outcome == Unknown && names[entry.Caller] != nil:
-			names[entry.Caller] = append(names[entry.Caller], entry.Key)
+			last[entry.Caller] = entry.Key
+		case entry.Op == Update && entry.Outcome == Unknown:
+			open[entry.Caller] = append(open[entry.Caller], entry.Key)
 		case entry.Outcome != Acknowledged:
 		case transition && !slices.Contains(want, history[version{entry.ID, entry.Version}]):
 			found = append(found, fmt.Sprintf("%s of %s, version %d, acknowledged at %s: history has %q there",
@@ -117,9 +119,9 @@ func lostWrites(e Evidence) (found []string) {
 			found = append(found, fmt.Sprintf("registration of %s, acknowledged at %s, is gone", entry.ID, clock(entry.Ended)))
 		}
 	}
-	for id, possible := range names {
-		if !slices.Contains(possible, people[id].Name) {
-			found = append(found, fmt.Sprintf("person %s is called %q, acknowledged was one of %q", id, people[id].Name, possible))
+	for id, name := range last {
+		if is := people[id].Name; is != name && !slices.Contains(open[id], is) {
+			found = append(found, fmt.Sprintf("person %s is called %q, acknowledged was %q, without an answer %q", id, is, name, open[id]))
 		}
 	}
 	return found

@@ -63,7 +63,8 @@ func sound() Evidence {
 		{Op: Confirm, Caller: d1, Key: "confirm 1", Outcome: Acknowledged, Status: 200, Body: "a2", ID: "a", Version: 2},
 		{Op: Book, Caller: p1, Key: "book 1", Outcome: Acknowledged, Status: 201, Body: "a", ID: "a", Version: 1, Replayed: true, Replay: true},
 		{Op: Register, Outcome: Acknowledged, ID: p1},
-		{Op: Update, Caller: p1, Key: p1, Outcome: Acknowledged},
+		{Op: Update, Caller: p1, Key: p1, Outcome: Unknown, Service: "scheduling", Began: noon, Ended: noon.Add(time.Second)}, // carried out after the next, by a service that was frozen
+		{Op: Update, Caller: p1, Key: "patient", Outcome: Acknowledged},
 	}
 	e.Windows = []Window{{Parts: []string{"scheduling-1>postgres"}, From: noon, To: noon}}
 	return e
