@@ -65,6 +65,8 @@ type Change struct {
 	By       Actor
 	Note     string // the reason given for it, if any
 	Previous Slot   // before a move; zero otherwise
+	// PreviousBlockedUntil is the end of the doctor's buffer after Previous.
+	PreviousBlockedUntil time.Time
 }
 
 // Entry is one line of an appointment's history.
@@ -156,7 +158,7 @@ func (a Appointment) Reschedule(s *Schedule, start time.Time, by Actor, now time
 		return Change{}, err
 	}
 	c := a.transition(a.Status, ActionRescheduled, by, "", now)
-	c.Previous, c.Slot, c.TimeZone = a.Slot, slot, s.Availability.TimeZone
+	c.Previous, c.PreviousBlockedUntil, c.Slot, c.TimeZone = a.Slot, a.BlockedUntil, slot, s.Availability.TimeZone
 	c.BlockedUntil = slot.EndsAt.Add(time.Duration(s.bufferLength()) * time.Second)
 	if c.Status == Requested {
 		c.ExpiresAt = requestExpiry(slot, now)
@@ -236,15 +238,16 @@ func (c Change) Event() events.Event {
 	panic("booking: action without an event: " + string(c.Action))
 }
 
-// Frees is the time that the change gives back to others; false when it gives none.
-func (c Change) Frees() (Slot, bool) {
-	switch {
-	case c.Action == ActionRescheduled:
-		return c.Previous, true
-	case c.Status == Cancelled || c.Status == Declined:
-		return c.Slot, true
+// Frees is the doctor's time that the change gives back to others, [from, until), the buffer included; false when it
+// gives none. Who was seen in less time than planned, or didn't come, gives back what is left.
+func (c Change) Frees() (from, until time.Time, frees bool) {
+	from, until = c.Slot.StartsAt, c.BlockedUntil
+	if c.Action == ActionRescheduled {
+		from, until = c.Previous.StartsAt, c.PreviousBlockedUntil
+	} else if c.Status.Occupies() {
+		return time.Time{}, time.Time{}, false
 	}
-	return Slot{}, false
+	return from, until, until.After(c.UpdatedAt)
 }
 
 // MayRead says whether the actor is one of the two in the appointment, or an attendant.

@@ -155,7 +155,7 @@ func queueRelease(ctx context.Context, b *pgx.Batch, h booking.Hold, now time.Ti
 		b.Queue(`UPDATE waitlist SET status = 'missed', updated_at = $2 WHERE id = $1 AND status = 'offered'`,
 			h.WaitlistID, now)
 	}
-	if h.Slot.StartsAt.After(now) {
+	if h.BlockedUntil.After(now) {
 		queueFreed(ctx, b, h.DoctorID, h.Slot.StartsAt, h.BlockedUntil, now)
 	}
 }

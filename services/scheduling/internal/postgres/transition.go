@@ -98,8 +98,8 @@ func (s *Store) save(ctx context.Context, tx pgx.Tx, c booking.Change, req Reque
 	if err := queueChange(ctx, b, c, req, answer); err != nil {
 		return err
 	}
-	if slot, frees := c.Frees(); frees && slot.EndsAt.After(c.UpdatedAt) {
-		queueFreed(ctx, b, c.DoctorID, slot.StartsAt, slot.EndsAt, c.UpdatedAt)
+	if from, until, frees := c.Frees(); frees {
+		queueFreed(ctx, b, c.DoctorID, from, until, c.UpdatedAt)
 		queueDoctorChange(b, c.DoctorID)
 	}
 	return send(ctx, tx, b)
