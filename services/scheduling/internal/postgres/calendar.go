@@ -14,10 +14,14 @@ import (
 	"github.com/healthmed/healthmed/services/scheduling/internal/booking"
 )
 
-// calendarPast is how far back a feed reaches; calendarMost how many appointments it shows.
+// What a feed shows: all that is to come, for years of a full day; of what has begun, the last calendarBegun within
+// calendarPast; and what was cancelled of the time to come, the next calendarCancelled, for programs that add what they
+// read instead of replacing it. Each has room of its own, so that none crowds out another.
 const (
-	calendarPast = 30 * 24 * time.Hour
-	calendarMost = 1000
+	calendarPast      = 30 * 24 * time.Hour
+	calendarToCome    = 10_000
+	calendarBegun     = 1000
+	calendarCancelled = 200
 )
 
 // NewCalendar makes the secret of a calendar feed, of which only the hash is kept. It revokes the one before.
@@ -55,15 +59,26 @@ type CalendarEntry struct {
 	Name string
 }
 
-const (
-	calendarColumns = `
-SELECT a.id, a.doctor_id, a.patient_id, a.status, a.starts_at, a.ends_at, a.version, a.created_at, a.updated_at, `
-	calendarShown = ` AND a.starts_at >= $2 AND a.status NOT IN ('held', 'declined') ORDER BY a.starts_at LIMIT $3`
+// calendarOf is the statement for the appointments of a person, who is in the column own, with the name of who is in the
+// column other. Each part walks the index of the person's appointments by start and stops at its limit.
+func calendarOf(own, other string) string {
+	part := func(shown, order, limit string) string {
+		return `(SELECT id, doctor_id, patient_id, status, starts_at, ends_at, version, created_at, updated_at FROM appointments
+    WHERE ` + own + ` = $1 AND ` + shown + ` ORDER BY starts_at ` + order + ` LIMIT ` + limit + `)`
+	}
+	return `
+SELECT a.id, a.doctor_id, a.patient_id, a.status, a.starts_at, a.ends_at, a.version, a.created_at, a.updated_at,
+    CASE WHEN $4 THEN coalesce((SELECT p.name FROM people AS p WHERE p.id = a.` + other + `), '') ELSE '' END
+FROM (
+    ` + part(`starts_at >= $2 AND status IN ('requested', 'booked')`, `ASC`, `$5`) + ` UNION ALL
+    ` + part(`starts_at >= $2 AND status = 'cancelled'`, `ASC`, `$7`) + ` UNION ALL
+    ` + part(`starts_at >= $3 AND starts_at < $2 AND status IN ('requested', 'booked', 'completed', 'no_show')`, `DESC`, `$6`) + `
+) AS a ORDER BY a.starts_at, a.id`
+}
 
-	calendarOfPatient = calendarColumns + `coalesce(p.name, '')
-FROM appointments a LEFT JOIN people p ON p.id = a.doctor_id WHERE a.patient_id = $1` + calendarShown
-	calendarOfDoctor = calendarColumns + `CASE WHEN $4 THEN coalesce(p.name, '') ELSE '' END
-FROM appointments a LEFT JOIN people p ON p.id = a.patient_id WHERE a.doctor_id = $1` + calendarShown
+var (
+	calendarOfPatient = calendarOf("patient_id", "doctor_id")
+	calendarOfDoctor  = calendarOf("doctor_id", "patient_id")
 )
 
 // Calendar is what the feed of the token shows; ErrNotFound when there is no such feed.
@@ -79,11 +94,11 @@ func (s *Store) Calendar(ctx context.Context, token string) (role booking.Role, 
 	if err != nil {
 		return "", nil, err
 	}
-	sql, args := calendarOfDoctor, []any{owner, s.clock().Add(-calendarPast), calendarMost, names}
+	sql, now := calendarOfDoctor, s.clock()
 	if role == booking.Patient {
-		sql, args = calendarOfPatient, args[:3]
+		sql, names = calendarOfPatient, true // a doctor's name is no secret
 	}
-	rows, err := s.pool.Query(ctx, sql, args...)
+	rows, err := s.pool.Query(ctx, sql, owner, now, now.Add(-calendarPast), names, calendarToCome, calendarBegun, calendarCancelled)
 	if err != nil {
 		return "", nil, err
 	}
