@@ -13,7 +13,8 @@ import (
 )
 
 // insertHold is insertAppointments for one hold: no history and no event, since nothing has happened yet. A patient who
-// keeps too many slots keeps no more.
+// keeps too many slots keeps no more; what the waitlist offers them doesn't count. It comes after lockPerson, so that it
+// counts what those before it wrote.
 const insertHold = `
 WITH gate AS MATERIALIZED (
     SELECT CASE WHEN $12::text IS NULL THEN true ELSE pg_try_advisory_xact_lock($13) END AS mine
@@ -25,7 +26,7 @@ WITH gate AS MATERIALIZED (
     AND NOT EXISTS (SELECT FROM people WHERE id = $3 AND (role <> 'patient' OR erased_at IS NOT NULL))
     AND NOT EXISTS (SELECT FROM idempotency_keys WHERE caller = $11 AND key = $12)
     AND (SELECT count(*) FROM appointments
-         WHERE patient_id = $3 AND starts_at > $9 AND status = 'held' AND expires_at > $9) < $17
+         WHERE patient_id = $3 AND starts_at > $9 AND status = 'held' AND expires_at > $9 AND waitlist_id IS NULL) < $17
 ), written AS (
     INSERT INTO appointments (id, doctor_id, patient_id, status, starts_at, ends_at, blocked_until, time_zone,
         version, expires_at, created_at, updated_at)
@@ -55,7 +56,7 @@ func (s *Store) Hold(ctx context.Context, doctor, patient uuid.UUID, start time.
 				return write{}, err
 			}
 			a, err := render(h)
-			return write{slot: h.Slot, blockedUntil: h.BlockedUntil, sql: insertHold, answer: a, args: []any{
+			return write{slot: h.Slot, blockedUntil: h.BlockedUntil, lock: patient, sql: insertHold, answer: a, args: []any{
 				h.ID, h.DoctorID, h.PatientID, h.Slot.StartsAt, h.Slot.EndsAt, h.BlockedUntil, h.TimeZone, h.ExpiresAt,
 				h.CreatedAt, schedule.Version, req.Caller, null(req.Key), req.lock(), req.Fingerprint[:], a.Location,
 				a.Body, booking.MaxHolds}}, err

@@ -117,7 +117,7 @@ func (m *model) take(doctor, patient uuid.UUID, start, now time.Time, hold bool)
 	}
 	kept := 0
 	for _, other := range m.entries {
-		if other.patient == patient && other.status == booking.Held && other.occupies(now) && other.start.After(now) {
+		if other.patient == patient && other.status == booking.Held && other.wait == nil && other.occupies(now) && other.start.After(now) {
 			kept++
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/healthmed/healthmed/services/scheduling/internal/booking"
 )
@@ -44,12 +45,15 @@ func (s *Store) Join(ctx context.Context, w booking.Wait) (booking.Wait, error) 
 			return w, err
 		}
 	}
-	tag, err := s.pool.Exec(ctx, insertWait, w.ID, w.PatientID, null(w.DoctorID), null(w.Specialty), w.From.Time(),
-		w.To.Time(), now, booking.MaxWaiting)
-	switch {
+	var joined bool
+	b := &pgx.Batch{}
+	b.Queue(lockPerson, lockOf(w.PatientID))
+	b.Queue(insertWait, w.ID, w.PatientID, null(w.DoctorID), null(w.Specialty), w.From.Time(), w.To.Time(), now, booking.MaxWaiting).
+		Exec(func(tag pgconn.CommandTag) error { joined = tag.RowsAffected() == 1; return nil })
+	switch err := s.pool.SendBatch(ctx, b).Close(); {
 	case err != nil:
 		return w, err
-	case tag.RowsAffected() == 0:
+	case !joined:
 		return w, s.notJoined(ctx, w.PatientID)
 	}
 	s.freed()
