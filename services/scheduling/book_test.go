@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/google/uuid"
+
 	"github.com/healthmed/healthmed/pkg/auth"
 )
 
@@ -73,6 +75,8 @@ func TestRefusalsSayWhy(t *testing.T) {
 		"far off":             {rival, booking(doctor, at.AddDate(0, 0, 60)), 422, "beyond-horizon"},
 		"unknown doctor":      {rival, booking(rival, at), 404, "doctor-not-found"},
 		"unknown hold":        {rival, object{"doctor_id": doctor.id, "starts_at": at, "hold_id": rival.id}, 410, "hold-expired"},
+		"no hold's id":        {patient, object{"doctor_id": doctor.id, "starts_at": at, "hold_id": uuid.Nil}, 422, "validation"},
+		"no hold's id, free":  {rival, object{"doctor_id": doctor.id, "starts_at": at.Add(time.Hour), "hold_id": uuid.Nil}, 422, "validation"},
 		"somebody else":       {rival, object{"doctor_id": doctor.id, "starts_at": at, "patient_id": patient.id}, 403, "forbidden"},
 		"a doctor books":      {other, booking(doctor, at), 403, "forbidden"},
 		"nobody":              {person{}, booking(doctor, at), 401, "unauthenticated"},

@@ -69,6 +69,15 @@ func TestHoldKeepsASlotUntilItExpires(t *testing.T) {
 	hold := s.must(201, patient, "POST", "/v1/holds", booking(doctor, free[0].StartsAt)).field(t, "id")
 	if r := s.do(rival, "POST", "/v1/appointments", booking(doctor, free[0].StartsAt)); r.problem() != "/problems/slot-taken" {
 		t.Errorf("held slot: %s", r.body)
+	} else if strings.Contains(string(r.body), "hold_id") {
+		t.Errorf("tells whose hold it is: %s", r.body)
+	}
+	for _, path := range []string{"/v1/appointments", "/v1/holds"} { // their own, without saying so
+		first := s.do(patient, "POST", path, booking(doctor, free[0].StartsAt), "Idempotency-Key", path)
+		again := s.do(patient, "POST", path, booking(doctor, free[0].StartsAt), "Idempotency-Key", path)
+		if first.problem() != "/problems/slot-taken" || !strings.Contains(first.field(t, "detail"), "hold_id") || string(first.body) != string(again.body) {
+			t.Errorf("%s of one's own hold: %s, then %s", path, first.body, again.body)
+		}
 	}
 	if diff := cmp.Diff(free[1:], s.slots(doctor.id, 1)); diff != "" {
 		t.Error(diff)

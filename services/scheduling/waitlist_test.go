@@ -88,3 +88,14 @@ func TestWaitlistOffersFreedTimeToTheFirstInLine(t *testing.T) {
 	becomes("missed", "missed", "fulfilled", "offered") // hours were opened
 	s.must(404, line[0], "DELETE", "/v1/waitlist/"+l.Items[0].ID, nil)
 }
+
+func TestWaitlistKnowsTheSpecialties(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	day := s.clock.now().AddDate(0, 0, 2).Format(time.DateOnly)
+	patient := s.person(auth.Patient)
+	s.must(201, patient, "POST", "/v1/waitlist", object{"specialty": "cardiology", "from": day, "to": day})
+	if r := s.do(patient, "POST", "/v1/waitlist", object{"specialty": "no-such", "from": day, "to": day}); r.status != 422 || r.problem() != "/problems/validation" {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+}

@@ -462,10 +462,12 @@ type WaitStatus string
 
 // WaitInput Either `doctor_id`, or `specialty`
 type WaitInput struct {
-	DoctorId  *openapi_types.UUID `json:"doctor_id,omitempty"`
-	From      openapi_types.Date  `json:"from"`
-	Specialty *string             `json:"specialty,omitempty"`
-	To        openapi_types.Date  `json:"to"`
+	DoctorId *openapi_types.UUID `json:"doctor_id,omitempty"`
+	From     openapi_types.Date  `json:"from"`
+
+	// Specialty A code of `GET /v1/specialties`
+	Specialty *string            `json:"specialty,omitempty"`
+	To        openapi_types.Date `json:"to"`
 }
 
 // WaitList defines model for WaitList.

@@ -27,6 +27,10 @@ func (s *Server) BookAppointment(ctx context.Context, r BookAppointmentRequestOb
 	case r.Body.PatientId != nil && *r.Body.PatientId != by.ID:
 		return nil, web.Forbidden()
 	}
+	if r.Body.HoldId != nil && *r.Body.HoldId == uuid.Nil { // which the store takes for none
+		return nil, web.Validation(web.Fault{Pointer: "/hold_id", Detail: web.Text{
+			PT: "Não é o identificador de uma reserva.", EN: "Not the id of a hold."}})
+	}
 	a, err := s.Store.Book(ctx, postgres.Booking{
 		DoctorID: r.Body.DoctorId, PatientID: patient, StartsAt: r.Body.StartsAt, By: by,
 		Reason: deref(r.Body.Reason, ""), HoldID: deref(r.Body.HoldId, uuid.Nil),

@@ -33,6 +33,9 @@ func Mappings() []web.Mapping {
 			"Não há paciente com este identificador.", "There is no patient by that id."),
 		problem(booking.ErrNoAvailability, notFound, "availability-not-set", "Agenda não definida", "Availability not set",
 			"O médico ainda não informou quando atende.", "The doctor has not said when they see patients yet."),
+		problem(booking.ErrOwnHold, conflict, "slot-taken", "Horário ocupado", "Slot taken",
+			"Este horário está reservado para o próprio paciente. Para agendá-lo, envie o hold_id da reserva.",
+			"This time is held for the patient themselves. To book it, send the hold's hold_id."),
 		problem(booking.ErrSlotTaken, conflict, "slot-taken", "Horário ocupado", "Slot taken",
 			"Este horário acaba de ser ocupado. Escolha outro.", "This time has been taken. Choose another."),
 		problem(booking.ErrPatientBusy, conflict, "patient-busy", "Paciente ocupado", "Patient busy",
@@ -66,7 +69,7 @@ func Mappings() []web.Mapping {
 // be known here yet, and what is stale is asked for again with another If-Match: neither is remembered.
 func refusal(err error) (web.Problem, bool) {
 	for _, rule := range []error{
-		booking.ErrSlotTaken, booking.ErrPatientBusy, booking.ErrTooManyHolds, booking.ErrHoldExpired,
+		booking.ErrOwnHold, booking.ErrSlotTaken, booking.ErrPatientBusy, booking.ErrTooManyHolds, booking.ErrHoldExpired,
 		booking.ErrOutsideAvailability, booking.ErrTooSoon, booking.ErrBeyondHorizon,
 		booking.ErrInvalidTransition, booking.ErrTooEarly, booking.ErrTooLate,
 	} {

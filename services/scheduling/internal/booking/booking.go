@@ -7,6 +7,7 @@ package booking
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -32,6 +33,8 @@ var (
 	ErrBeyondHorizon = errors.New("booking: beyond horizon")
 	// ErrSlotTaken: the doctor's time is occupied.
 	ErrSlotTaken = errors.New("booking: slot taken")
+	// ErrOwnHold: it is occupied by the patient's own hold or offer, and to be booked with that.
+	ErrOwnHold = fmt.Errorf("%w by the patient's own hold", ErrSlotTaken)
 	// ErrPatientBusy: the patient has something else at that time.
 	ErrPatientBusy = errors.New("booking: patient busy")
 	// ErrHoldExpired: the hold has run out, or was another slot's.

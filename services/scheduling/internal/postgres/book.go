@@ -1,9 +1,11 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -154,6 +156,8 @@ func (s *Store) occupy(ctx context.Context, c claim) (Answer, error) {
 			return Answer{}, booking.ErrOutsideAvailability
 		case t.refusal != nil:
 			return Answer{}, t.refusal
+		case why.ownHold:
+			return Answer{}, booking.ErrOwnHold
 		case why.doctorBusy:
 			return Answer{}, booking.ErrSlotTaken
 		case why.patientBusy:
@@ -202,10 +206,11 @@ func (s *Store) try(ctx context.Context, c claim, schedule *booking.Schedule, re
 }
 
 // tryUnchanging is try with the doctor's schedule read and kept as it is by one transaction: those who change it wait.
+// The patient is locked as well, as for any write that counts what is theirs.
 func (s *Store) tryUnchanging(ctx context.Context, c claim) (t try, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		t = try{keyFree: true}
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, lockOf(c.doctor)); err != nil {
+		if err := lockBoth(ctx, tx, c.doctor, c.patient); err != nil {
 			return err
 		}
 		schedule, err := s.loadSchedule(ctx, tx, c.doctor)
@@ -276,6 +281,7 @@ type reasons struct {
 	version                          int64 // of the schedule now; 0: none
 	doctorGone, patientGone          bool
 	doctorBusy, patientBusy, expired bool
+	ownHold                          bool // it is the patient who holds it
 	tooMany                          bool
 }
 
@@ -288,14 +294,16 @@ SELECT coalesce((SELECT version FROM schedules WHERE doctor_id = $1), 0),
     coalesce(bool_or(NOT in_way.expired AND in_way.doctors), false),
     coalesce(bool_or(NOT in_way.expired AND NOT in_way.doctors), false),
     coalesce(bool_or(in_way.expired), false),
+    coalesce(bool_or(in_way.own), false),
     (SELECT count(*) FROM appointments
      WHERE patient_id = $2 AND starts_at > $6 AND status = 'held' AND expires_at > $6 AND waitlist_id IS NULL) >= $7
 FROM (
-    SELECT status = 'held' AND expires_at <= $8 AS expired, true AS doctors FROM appointments
+    SELECT status = 'held' AND expires_at <= $8 AS expired, true AS doctors,
+        status = 'held' AND patient_id = $2 AND starts_at = $3 AND expires_at > $6 AS own FROM appointments
     WHERE doctor_id = $1 AND status IN ('held', 'requested', 'booked')
         AND tstzrange(starts_at, blocked_until) && tstzrange($3, $5)
     UNION ALL
-    SELECT status = 'held' AND expires_at <= $6, false FROM appointments
+    SELECT status = 'held' AND expires_at <= $6, false, false FROM appointments
     WHERE patient_id = $2 AND status IN ('held', 'requested', 'booked')
         AND tstzrange(starts_at, ends_at) && tstzrange($3, $4)
 ) AS in_way`
@@ -310,7 +318,7 @@ func (s *Store) look(ctx context.Context, c claim, w write) (r reasons, err erro
 	now := s.clock()
 	b.Queue(lookWhy, c.doctor, c.patient, w.slot.StartsAt, w.slot.EndsAt, w.blockedUntil, now, booking.MaxHolds, booking.Lapsed(now)).
 		QueryRow(func(row pgx.Row) error {
-			return row.Scan(&r.version, &r.doctorGone, &r.patientGone, &r.doctorBusy, &r.patientBusy, &r.expired, &r.tooMany)
+			return row.Scan(&r.version, &r.doctorGone, &r.patientGone, &r.doctorBusy, &r.patientBusy, &r.expired, &r.ownHold, &r.tooMany)
 		})
 	if c.req.Key != "" {
 		b.Queue(storedAnswer, c.req.Caller, c.req.Key).QueryRow(func(row pgx.Row) error {
@@ -333,6 +341,18 @@ const lockPerson = `SELECT pg_advisory_xact_lock($1)`
 // what is limited for each.
 func lockOf(person uuid.UUID) int64 {
 	return int64(binary.BigEndian.Uint64(person[:8]) ^ binary.BigEndian.Uint64(person[8:]))
+}
+
+// lockBoth locks doctor and patient in an order that cannot deadlock.
+func lockBoth(ctx context.Context, tx pgx.Tx, doctor, patient uuid.UUID) error {
+	both := []uuid.UUID{doctor, patient}
+	slices.SortFunc(both, func(x, y uuid.UUID) int { return bytes.Compare(x[:], y[:]) })
+	for _, person := range both {
+		if _, err := tx.Exec(ctx, lockPerson, lockOf(person)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // conflict translates the violation of one of the two exclusion constraints.

@@ -1,10 +1,8 @@
 package postgres
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -37,12 +35,8 @@ func (s *Store) Reschedule(ctx context.Context, t Transition, req Request, rende
 		if err != nil {
 			return a, err
 		}
-		locks := []uuid.UUID{a.DoctorID, a.PatientID}
-		slices.SortFunc(locks, func(x, y uuid.UUID) int { return bytes.Compare(x[:], y[:]) })
-		for _, person := range locks {
-			if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, lockOf(person)); err != nil {
-				return a, err
-			}
+		if err := lockBoth(ctx, tx, a.DoctorID, a.PatientID); err != nil {
+			return a, err
 		}
 		return lockAppointment(ctx, tx, id)
 	}

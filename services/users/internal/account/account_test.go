@@ -175,23 +175,6 @@ func TestFold(t *testing.T) {
 	}
 }
 
-func TestSpecialties_AreUniqueAndSorted(t *testing.T) {
-	list := account.Specialties()
-	for i, s := range list {
-		if s.PT == "" || s.EN == "" || strings.Trim(s.Code, "abcdefghijklmnopqrstuvwxyz_") != "" {
-			t.Errorf("bad entry %+v", s)
-		}
-		for _, other := range list[i+1:] {
-			if s.Code == other.Code {
-				t.Errorf("%s is there twice", s.Code)
-			}
-		}
-	}
-	if len(list) != 55 {
-		t.Errorf("got %d specialties, the council recognises 55", len(list))
-	}
-}
-
 func FuzzParseCPF(f *testing.F) {
 	for _, seed := range []string{"52998224725", "529.982.247-25", "000.000.000-00", "", "é"} {
 		f.Add(seed)

@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/healthmed/healthmed/pkg/auth"
+	"github.com/healthmed/healthmed/pkg/specialty"
 	"github.com/healthmed/healthmed/pkg/web"
 	"github.com/healthmed/healthmed/services/users/internal/account"
 	"github.com/healthmed/healthmed/services/users/internal/postgres"
@@ -94,12 +95,12 @@ func (s *Server) GetDoctor(ctx context.Context, req GetDoctorRequestObject) (Get
 // ListSpecialties implements GET /v1/specialties.
 func (s *Server) ListSpecialties(ctx context.Context, _ ListSpecialtiesRequestObject) (ListSpecialtiesResponseObject, error) {
 	list := ListSpecialties200JSONResponse{}
-	for _, specialty := range account.Specialties() {
-		name := specialty.PT
+	for _, known := range specialty.All() {
+		name := known.PT
 		if web.Locale(ctx) == "en" {
-			name = specialty.EN
+			name = known.EN
 		}
-		list.Items = append(list.Items, Specialty{Code: specialty.Code, Name: name})
+		list.Items = append(list.Items, Specialty{Code: known.Code, Name: name})
 	}
 	return list, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/healthmed/healthmed/pkg/auth"
+	"github.com/healthmed/healthmed/pkg/specialty"
 	"github.com/healthmed/healthmed/pkg/telemetry"
 	"github.com/healthmed/healthmed/pkg/web"
 	"github.com/healthmed/healthmed/services/users/internal/account"
@@ -150,7 +151,7 @@ func Formats(now func() time.Time) []web.Format {
 			"Número de CRM inválido: de 1 a 10 dígitos.", "Not a CRM number: 1 to 10 digits."),
 		format(func(s string) error { _, err := account.ParseCRM(s); return err }, "crm",
 			"CRM inválido: número, com ou sem UF.", "Not a CRM: number, with or without state."),
-		format(account.CheckSpecialty, "specialty",
+		format(specialty.Check, "specialty",
 			"Especialidade desconhecida: veja /v1/specialties.", "Unknown specialty: see /v1/specialties."),
 		format(func(s string) error { return checkBirthDate(s, now()) }, "birth-date",
 			"Data de nascimento inválida: AAAA-MM-DD, até hoje.", "Not a date of birth: YYYY-MM-DD, today at the latest."),

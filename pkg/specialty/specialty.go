@@ -1,4 +1,5 @@
-package account
+// Package specialty is the one list of medical specialties: doctors have them, and patients search and wait for them.
+package specialty
 
 import (
 	"errors"
@@ -11,19 +12,19 @@ type Specialty struct {
 	PT, EN string
 }
 
-// ErrSpecialty says that a code is not in the list.
-var ErrSpecialty = errors.New("account: unknown specialty")
+// ErrUnknown says that a code is not in the list.
+var ErrUnknown = errors.New("specialty: not in the list")
 
-// CheckSpecialty says whether a code is in the list.
-func CheckSpecialty(code string) error {
-	if !slices.ContainsFunc(Specialties(), func(s Specialty) bool { return s.Code == code }) {
-		return ErrSpecialty
+// Check says whether a code is in the list.
+func Check(code string) error {
+	if !slices.ContainsFunc(All(), func(s Specialty) bool { return s.Code == code }) {
+		return ErrUnknown
 	}
 	return nil
 }
 
-// Specialties are those that Brazil's Federal Council of Medicine recognises (Resolução CFM 2.330/2023), by code.
-func Specialties() []Specialty {
+// All are those that Brazil's Federal Council of Medicine recognises (Resolução CFM 2.330/2023), by code.
+func All() []Specialty {
 	return []Specialty{
 		{"acupuncture", "Acupuntura", "Acupuncture"},
 		{"allergy_immunology", "Alergia e imunologia", "Allergy and immunology"},
