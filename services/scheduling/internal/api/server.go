@@ -15,7 +15,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/healthmed/healthmed/pkg/auth"
-	"github.com/healthmed/healthmed/pkg/specialty"
 	"github.com/healthmed/healthmed/pkg/web"
 	"github.com/healthmed/healthmed/services/scheduling/internal/booking"
 	"github.com/healthmed/healthmed/services/scheduling/internal/postgres"
@@ -113,7 +112,6 @@ func Formats() []web.Format {
 			func(s string) error { _, err := booking.LoadZone(s); return err }),
 		check("prose", "Texto com caracteres inválidos.", "Text with invalid characters.",
 			func(s string) error { return printable(s, "\n\r\t") }),
-		check("specialty", "Especialidade desconhecida: veja /v1/specialties.", "Unknown specialty: see /v1/specialties.", specialty.Check),
 		check("line", "Texto com caracteres inválidos.", "Text with invalid characters.",
 			func(s string) error { return printable(s, "") }),
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/healthmed/healthmed/pkg/specialty"
 	"github.com/healthmed/healthmed/pkg/web"
 	"github.com/healthmed/healthmed/services/scheduling/internal/booking"
 	"github.com/healthmed/healthmed/services/scheduling/internal/postgres"
@@ -38,6 +39,10 @@ func (s *Server) waitFaults(w booking.Wait) (faults []web.Fault) {
 	if (w.DoctorID == uuid.Nil) == (w.Specialty == "") {
 		faults = append(faults, web.Fault{Pointer: "/doctor_id", Detail: web.Text{
 			PT: "Informe doctor_id, ou specialty.", EN: "Give either doctor_id or specialty."}})
+	}
+	if w.Specialty != "" && specialty.Check(w.Specialty) != nil {
+		faults = append(faults, web.Fault{Pointer: "/specialty", Detail: web.Text{
+			PT: "Especialidade desconhecida: veja /v1/specialties.", EN: "Unknown specialty: see /v1/specialties."}})
 	}
 	today := booking.DateOf(s.Now(), time.UTC) - 1 // it may still be yesterday somewhere
 	if w.To < w.From || w.To < today || w.To > today+booking.MaxHorizonDays+1 {
