@@ -49,7 +49,7 @@ func TestOutage_TheQueueIsSeenWhateverTheMailServiceDoes(t *testing.T) {
 			h.cfg.LeaseMargin = time.Hour // the moved clock ends no lease
 			h.ses.SetFault(func(*http.Request) sestest.Fault { return tt.fault })
 			h.start()
-			doctor, patient := h.pair() // with a reminder and an agenda, which wait for their day
+			doctor, patient := h.pair()              // with a reminder and an agenda, which wait for their day
 			h.book(appointment(uuid.New(), patient)) // nobody knows this doctor: both messages wait
 			eventually(t, "two wait", 20*time.Second, func() bool {
 				return h.number(`SELECT count(*) FROM deliveries WHERE status = 'waiting'`) == 2
