@@ -15,7 +15,7 @@ func TestBusyIsToBeTriedAgain(t *testing.T) {
 		t.Error("the key remembers it")
 	}
 	for _, m := range Mappings() {
-		if errors.Is(postgres.ErrBusy, m.Err) {
+		if errors.Is(m.Err, postgres.ErrBusy) {
 			if m.Problem.Status != http.StatusServiceUnavailable || m.Problem.RetryAfter == 0 {
 				t.Errorf("%+v", m.Problem)
 			}

@@ -222,7 +222,7 @@ func (s *Store) tryUnchanging(ctx context.Context, c claim) (t try, err error) {
 			return err
 		}
 		if t.write, t.refusal = c.decide(schedule, s.clock()); t.refusal != nil {
-			return nil
+			return nil //nolint:nilerr // a refusal is an answer
 		}
 		if t.booked != nil {
 			var id uuid.UUID
