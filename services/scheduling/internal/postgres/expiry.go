@@ -71,12 +71,13 @@ func (s *Store) finished(done int, err error) error {
 	return err
 }
 
-// ExpireHolds removes holds that ran out and gives their time back.
+// ExpireHolds removes holds that ran out and gives their time back. What is kept for the line is everybody's then.
 func (s *Store) ExpireHolds(ctx context.Context) (done int, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		now := s.clock()
 		rows, err := tx.Query(ctx, `SELECT `+holdColumns+` FROM appointments
-WHERE expires_at <= $1 AND status = 'held' ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED`, now, claimBatch)
+WHERE expires_at <= $1 AND status = 'held' AND (patient_id <> doctor_id OR expires_at <= $3)
+ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED`, now, claimBatch, booking.Lapsed(now))
 		if err != nil {
 			return err
 		}
@@ -86,7 +87,7 @@ WHERE expires_at <= $1 AND status = 'held' ORDER BY expires_at LIMIT $2 FOR UPDA
 		}
 		b := &pgx.Batch{}
 		for _, h := range due {
-			queueRelease(ctx, b, h, now)
+			s.queueRelease(ctx, b, h, now)
 		}
 		done = len(due)
 		return send(ctx, tx, b)
@@ -153,7 +154,7 @@ func (s *Store) settle(ctx context.Context, tx pgx.Tx, d departure, now time.Tim
 
 // cancelFuture cancels a batch of a person's future appointments, and drops their holds.
 func (s *Store) cancelFuture(ctx context.Context, tx pgx.Tx, person uuid.UUID, now time.Time) (int, error) {
-	if err := dropHolds(ctx, tx, person, now); err != nil {
+	if err := s.dropHolds(ctx, tx, person, now); err != nil {
 		return 0, err
 	}
 	due, err := claim50(ctx, tx, `SELECT `+appointmentColumns+` FROM appointments
@@ -176,7 +177,7 @@ WHERE (patient_id = $1 OR doctor_id = $1) AND starts_at > $2
 
 // dropHolds gives the time of a person's holds back. Whoever had an offer from a doctor who left waits on in their old
 // place, unless it was this doctor that they waited for.
-func dropHolds(ctx context.Context, tx pgx.Tx, person uuid.UUID, now time.Time) error {
+func (s *Store) dropHolds(ctx context.Context, tx pgx.Tx, person uuid.UUID, now time.Time) error {
 	rows, err := tx.Query(ctx, `SELECT `+holdColumns+` FROM appointments
 WHERE (patient_id = $1 OR doctor_id = $1) AND starts_at > $2 AND status = 'held' FOR UPDATE`, person, now)
 	if err != nil {
@@ -192,7 +193,7 @@ WHERE (patient_id = $1 OR doctor_id = $1) AND starts_at > $2 AND status = 'held'
 			b.Queue(`UPDATE waitlist SET status = CASE WHEN specialty IS NULL THEN 'ended' ELSE 'waiting' END, hold_id = NULL,
     updated_at = $2, look_at = $2 WHERE id = $1 AND status = 'offered'`, h.WaitlistID, now)
 		}
-		queueRelease(ctx, b, h, now)
+		s.queueRelease(ctx, b, h, now)
 	}
 	return send(ctx, tx, b)
 }

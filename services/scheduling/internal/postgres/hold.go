@@ -140,7 +140,7 @@ func (s *Store) ReleaseHold(ctx context.Context, id, patient uuid.UUID) error {
 			return err
 		}
 		b := &pgx.Batch{}
-		queueRelease(ctx, b, h, s.clock())
+		s.queueRelease(ctx, b, h, s.clock())
 		return send(ctx, tx, b)
 	})
 	if err == nil {
@@ -149,15 +149,16 @@ func (s *Store) ReleaseHold(ctx context.Context, id, patient uuid.UUID) error {
 	return err
 }
 
-// queueRelease deletes the hold, ends the offer that it was, and frees its time.
-func queueRelease(ctx context.Context, b *pgx.Batch, h booking.Hold, now time.Time) {
+// queueRelease deletes the hold, ends the offer that it was, and frees its time. What was kept for the line has been
+// freed already.
+func (s *Store) queueRelease(ctx context.Context, b *pgx.Batch, h booking.Hold, now time.Time) {
 	b.Queue(`DELETE FROM appointments WHERE id = $1`, h.ID)
 	if h.WaitlistID != uuid.Nil {
 		b.Queue(`UPDATE waitlist SET status = 'missed', updated_at = $2 WHERE id = $1 AND status = 'offered'`,
 			h.WaitlistID, now)
 	}
-	if h.BlockedUntil.After(now) {
-		queueFreed(ctx, b, h.DoctorID, h.Slot.StartsAt, h.BlockedUntil, now)
+	if h.BlockedUntil.After(now) && h.PatientID != h.DoctorID {
+		s.queueGivenBack(ctx, b, h.DoctorID, h.Slot.StartsAt, h.BlockedUntil, h.TimeZone, now)
 	}
 }
 
@@ -179,10 +180,11 @@ WITH gone AS (
         WHERE patient_id = $2 AND doctor_id <> $1 AND status = 'held' AND expires_at <= $6
             AND tstzrange(starts_at, ends_at) && tstzrange($3, $4)
     ) AND status = 'held'
-    RETURNING waitlist_id, doctor_id, starts_at, blocked_until
+    RETURNING waitlist_id, doctor_id, patient_id, starts_at, blocked_until
 ), freed AS (
     INSERT INTO freed_times (doctor_id, starts_at, ends_at, due_at, request_id, trace_parent)
-    SELECT doctor_id, starts_at, blocked_until, $6, $8, $9 FROM gone WHERE blocked_until > $6
+    SELECT doctor_id, starts_at, blocked_until, $6, $8, $9 FROM gone
+    WHERE blocked_until > $6 AND patient_id <> doctor_id
 )
 UPDATE waitlist SET status = 'missed', updated_at = $6
 WHERE id IN (SELECT waitlist_id FROM gone) AND status = 'offered'`

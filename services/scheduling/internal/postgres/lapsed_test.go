@@ -7,7 +7,12 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
 
+	"github.com/healthmed/healthmed/pkg/outbox"
+	"github.com/healthmed/healthmed/pkg/pgtest"
+	pg "github.com/healthmed/healthmed/pkg/postgres"
 	"github.com/healthmed/healthmed/services/scheduling/internal/booking"
 	"github.com/healthmed/healthmed/services/scheduling/internal/postgres"
 )
@@ -15,7 +20,12 @@ import (
 // narrow is a world whose doctors have one slot a day, of an hour, and tomorrow's.
 func narrow(t *testing.T, doctors, patients int) (w *world, slot time.Time) {
 	t.Helper()
-	w = newWorld(t, open(t), doctors, patients)
+	return narrowIn(t, open(t), doctors, patients)
+}
+
+func narrowIn(t *testing.T, db *pgxpool.Pool, doctors, patients int) (w *world, slot time.Time) {
+	t.Helper()
+	w = newWorld(t, db, doctors, patients)
 	for _, doctor := range w.doctors {
 		w.opens(t, doctor, hours{open: 8 * 60, close: 9 * 60, slot: 60, horizon: 5, mode: booking.Instant})
 	}
@@ -176,4 +186,116 @@ func TestStore_OwnLapsedHoldIsInNobodysWay(t *testing.T) {
 	if w.offered(t, waiting) == nil {
 		t.Error("the line was offered nothing")
 	}
+}
+
+// Time that is given back while somebody waits is theirs first; while nobody does, it is anybody's at once.
+func TestStore_FreedTimeIsTheLinesBeforeItIsAnybodys(t *testing.T) {
+	t.Parallel()
+	w, slot := narrow(t, 1, 4)
+	doctor, patient, first, second, passerBy := w.doctors[0], w.patients[0], w.patients[1], w.patients[2], w.patients[3]
+	by := booking.Actor{Role: booking.Patient, ID: patient}
+	gives := func(v verb, id uuid.UUID) {
+		t.Helper()
+		if _, err := change(t.Context(), w.replica(0), v, id, by, slot.AddDate(0, 0, 2), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gives(cancel, w.booked(t, patient, doctor, slot))
+	id := w.booked(t, patient, doctor, slot) // again, at once: nobody waits
+	other := w.booked(t, passerBy, doctor, slot.AddDate(0, 0, 1))
+	w.joins(t, first, doctor, slot)
+	w.works(t)
+	gives(reschedule, id)
+	w.isTaken(t, passerBy, other, doctor, slot)
+	w.works(t)
+	if w.offered(t, first) == nil {
+		t.Fatal("the first in line was offered nothing")
+	}
+	w.joins(t, second, doctor, slot)
+	w.works(t)
+	if err := w.replica(0).ReleaseHold(t.Context(), w.offered(t, first).ID, first); err != nil {
+		t.Fatal(err)
+	}
+	w.isTaken(t, passerBy, other, doctor, slot)
+	w.works(t)
+	offer := w.offered(t, second)
+	if offer == nil {
+		t.Fatal("the next in line was offered nothing")
+	}
+
+	// Who waits can't come then, as it turns out: it is anybody's as soon as that is known.
+	busy, _ := local(slot)
+	w.doctors = append(w.doctors, newID(t))
+	w.opens(t, w.doctors[1], hours{open: 8 * 60, close: 9 * 60, slot: 60, horizon: 5, mode: booking.Instant})
+	w.booked(t, first, w.doctors[1], slot)
+	w.joins(t, first, doctor, slot)
+	w.works(t)
+	if err := w.replica(0).ReleaseHold(t.Context(), offer.ID, second); err != nil {
+		t.Fatal(err)
+	}
+	w.isTaken(t, passerBy, other, doctor, slot)
+	w.works(t)
+	if !w.shows(t, doctor, slot) {
+		t.Errorf("nobody in line can come on %s, and yet it isn't free", busy)
+	}
+	id = w.booked(t, patient, doctor, slot)
+
+	gives(cancel, id)
+	w.isTaken(t, passerBy, other, doctor, slot)
+	w.advance(booking.LineFirst) // and nobody worked
+	w.booked(t, passerBy, doctor, slot)
+	w.works(t)
+	w.check(t)
+}
+
+// A move into time that is being given back waits for that, which must not wait for the move in turn.
+func TestStore_MovesIntoTimeThatIsBeingGivenBack(t *testing.T) {
+	t.Parallel()
+	cfg := pgtest.New(t, outbox.Migrations(), postgres.Migrations())
+	cfg.LockTimeout = time.Minute // whoever waits has no other way out
+	db, err := pg.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	w, slot := narrowIn(t, db, 1, 3)
+	doctor := w.doctors[0]
+	by := booking.Actor{Role: booking.Doctor, ID: doctor}
+	a, b := w.booked(t, w.patients[0], doctor, slot), w.booked(t, w.patients[1], doctor, slot.AddDate(0, 0, 1))
+	w.joins(t, w.patients[2], doctor, slot)
+	inWay, err := w.db.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inWay.Rollback(context.Background()) //nolint:errcheck // it is over by then
+	// What gives back is stopped in the middle, and the move comes behind it.
+	if _, err := inWay.Exec(t.Context(), `SELECT FROM doctor_changes WHERE doctor_id = $1 FOR UPDATE`, doctor); err != nil {
+		t.Fatal(err)
+	}
+	var group errgroup.Group
+	for n, f := range []func() error{
+		func() error {
+			_, err := change(context.Background(), w.replica(0), cancel, a, by, slot, "")
+			return err
+		},
+		func() error {
+			_, err := change(context.Background(), w.replica(1), reschedule, b, by, slot, "")
+			return err
+		},
+	} {
+		group.Go(f)
+		for waiting := 0; waiting <= n; {
+			if err := w.db.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := inWay.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	w.check(t)
 }

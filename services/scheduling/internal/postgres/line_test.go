@@ -63,6 +63,7 @@ func (m *machine) leaveLine(t *rapid.T) {
 	for i, e := range m.entries {
 		if e == offer {
 			m.entries = append(m.entries[:i], m.entries[i+1:]...)
+			m.keep(e.doctor, e.start, e.blocked, m.now())
 			break
 		}
 	}

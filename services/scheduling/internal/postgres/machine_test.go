@@ -39,6 +39,7 @@ func runMachine(t *rapid.T, db *pgxpool.Pool) {
 	t.Repeat(map[string]func(*rapid.T){
 		"book":         m.book,
 		"book again":   m.book, // likelier than the rest, which needs something booked
+		"snatch":       m.snatch,
 		"hold":         m.hold,
 		"book hold":    m.bookHold,
 		"release":      m.release,
@@ -98,8 +99,26 @@ func agree(t *rapid.T, what string, want error, key string, do func() (postgres.
 }
 
 func (m *machine) book(t *rapid.T) {
-	doctor, patient := rapid.SampledFrom(m.doctors).Draw(t, "doctor"), rapid.SampledFrom(m.patients).Draw(t, "patient")
-	start, key, s := m.start(t), key(t), m.store(t)
+	m.bookAt(t, rapid.SampledFrom(m.doctors).Draw(t, "doctor"), m.start(t))
+}
+
+// snatch books time that has just come free, or is about to.
+func (m *machine) snatch(t *rapid.T) {
+	var freed []*entry
+	for _, e := range m.entries {
+		if e.status == booking.Held && !e.occupies(m.now()) {
+			freed = append(freed, e)
+		}
+	}
+	if len(freed) == 0 {
+		t.Skip("nothing has come free")
+	}
+	e := rapid.SampledFrom(freed).Draw(t, "freed")
+	m.bookAt(t, e.doctor, e.start)
+}
+
+func (m *machine) bookAt(t *rapid.T, doctor uuid.UUID, start time.Time) {
+	patient, key, s := rapid.SampledFrom(m.patients).Draw(t, "patient"), key(t), m.store(t)
 	e, want := m.take(doctor, patient, start, m.now(), false)
 	a, ok := agree(t, "book", want, key, func() (postgres.Answer, error) {
 		return s.Book(context.Background(), postgres.Booking{DoctorID: doctor, PatientID: patient, StartsAt: start,
@@ -128,7 +147,7 @@ func (m *machine) hold(t *rapid.T) {
 func (m *machine) one(t *rapid.T, held bool) *entry {
 	var some []*entry
 	for _, e := range m.entries {
-		if (e.status == booking.Held) == held {
+		if (e.status == booking.Held) == held && e.patient != e.doctor {
 			some = append(some, e)
 		}
 	}
@@ -154,14 +173,14 @@ func (m *machine) bookHold(t *rapid.T) {
 func (m *machine) release(t *rapid.T) {
 	e, s := m.one(t, true), m.store(t)
 	err := s.ReleaseHold(context.Background(), e.id, e.patient)
-	// One that ran out may have been removed by whoever it was in the way of.
-	if err != nil && (!errors.Is(err, booking.ErrNotFound) || e.occupies(m.now())) {
+	if err != nil {
 		t.Fatalf("release: %v", err)
 	}
 	if e.wait != nil {
 		e.wait.status = booking.Missed
 	}
 	m.entries = slices.DeleteFunc(m.entries, func(other *entry) bool { return other == e })
+	m.keep(e.doctor, e.start, e.blocked, m.now())
 }
 
 func (m *machine) changeOne(t *rapid.T) {

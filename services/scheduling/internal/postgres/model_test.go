@@ -177,6 +177,9 @@ func (m *model) change(e *entry, v verb, role booking.Role, start, now time.Time
 	late := role == booking.Patient && e.start.Before(now.Add(minutes(m.availability[e.doctor].cancelNotice)))
 	become := func(s booking.Status) error {
 		e.status, e.version, e.expires = s, e.version+1, time.Time{}
+		if s != booking.Booked {
+			m.keep(e.doctor, e.start, e.blocked, now)
+		}
 		return nil
 	}
 	switch v {
@@ -202,8 +205,10 @@ func (m *model) change(e *entry, v verb, role booking.Role, start, now time.Time
 		if err != nil {
 			return err
 		}
+		from, until := e.start, e.blocked
 		e.start, e.end, e.blocked, e.version = start, end, blocked, e.version+1
 		m.removeExpired(e, now)
+		m.keep(e.doctor, from, until, now)
 		if e.status == booking.Requested {
 			e.expires = earlier(now.Add(booking.RequestFor), start)
 		}
@@ -228,6 +233,21 @@ func (m *model) change(e *entry, v verb, role booking.Role, start, now time.Time
 		return become(booking.NoShow)
 	}
 	return booking.ErrInvalidTransition
+}
+
+// keep keeps time that came free for the line for a little, if somebody waits on its dates.
+func (m *model) keep(doctor uuid.UUID, start, until, now time.Time) {
+	from, _ := local(start)
+	to, _ := local(until.Add(-1))
+	waited := slices.ContainsFunc(m.waits, func(w *wait) bool {
+		return w.status == booking.Waiting && (w.doctor == uuid.Nil || w.doctor == doctor) && w.from <= to && from <= w.to
+	})
+	moved := slices.ContainsFunc(m.entries, func(e *entry) bool { // by less than its length
+		return e.doctor == doctor && e.blocks(now) && start.Before(e.blocked) && e.start.Before(until)
+	})
+	if waited && !moved && now.Before(until) {
+		m.entries = append(m.entries, &entry{doctor: doctor, patient: doctor, status: booking.Held, start: start, end: until, blocked: until, expires: now})
+	}
 }
 
 // expire is what the clock does: requests lapse, holds end, and with them the offers that they were.

@@ -38,8 +38,10 @@ WHERE due_at <= $1 ORDER BY due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED`, s.clock(
 		if err := s.offer(f.origin.Context(ctx), tx, f); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `DELETE FROM freed_times WHERE id = $1`, f.id)
-		return err
+		b := &pgx.Batch{}
+		b.Queue(dropKept, f.doctor, f.start, f.end)
+		b.Queue(`DELETE FROM freed_times WHERE id = $1`, f.id)
+		return send(ctx, tx, b)
 	})
 	if err != nil && f.id != 0 && ctx.Err() == nil {
 		_, later := s.pool.Exec(ctx, `UPDATE freed_times

@@ -93,8 +93,8 @@ func (s *Store) save(ctx context.Context, tx pgx.Tx, c booking.Change, req Reque
 		return err
 	}
 	if from, until, frees := c.Frees(); frees {
-		queueFreed(ctx, b, c.DoctorID, from, until, c.UpdatedAt)
 		queueDoctorChange(b, c.DoctorID)
+		s.queueGivenBack(ctx, b, c.DoctorID, from, until, c.TimeZone, c.UpdatedAt)
 	}
 	return send(ctx, tx, b)
 }

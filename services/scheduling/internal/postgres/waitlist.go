@@ -140,7 +140,7 @@ WHERE id = $1 AND patient_id = $2 AND status IN ('waiting', 'offered')`, id, pat
 		h, err := lockHold(ctx, tx, value(hold), patient)
 		switch {
 		case err == nil:
-			queueRelease(ctx, b, h, now)
+			s.queueRelease(ctx, b, h, now)
 		case !errors.Is(err, pgx.ErrNoRows):
 			return err
 		}
