@@ -21,7 +21,9 @@ func TestStore_ServesADoctorWhoKeepsChangingTheirAvailability(t *testing.T) {
 	// One more change each time that somebody has read the schedule and is about to use it, unless they keep it from changing.
 	changed := func() {
 		h := hours{open: 8 * 60, close: 9 * 60, slot: 60, horizon: 5 + changes%2, mode: booking.Instant}
-		if _, err := w.replica(1).SetAvailability(context.Background(), doctor, h.availability(), 0); err == nil {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := w.replica(1).SetAvailability(ctx, doctor, h.availability(), 0); err == nil {
 			changes++
 		}
 	}

@@ -243,6 +243,17 @@ func (t *together) alone(a *ask) {
 		return err
 	})
 	t.leave(one, results, err)
+	t.resume()
+}
+
+// resume has written what waited for the patient of one who was written alone: its group's writer may have ended.
+func (t *together) resume() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.waiting) > 0 && t.running < writers {
+		t.running++
+		t.begun.Go(t.run)
+	}
 }
 
 // insertGroup writes a group that hasn't much patience.

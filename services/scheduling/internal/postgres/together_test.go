@@ -233,6 +233,40 @@ func TestTogether_GivesWayInACircle(t *testing.T) {
 	}
 }
 
+// A patient's second booking waits while their first, which waits for a stuck time, is written by itself. It is written
+// when that is over, though no writer was left to find it.
+func TestTogether_AStuckBookingIsFollowedByThePatientsNext(t *testing.T) {
+	t.Parallel()
+	c := newClinic(t, 2, time.Minute)
+	patient := uuid.New()
+	tx := c.open(c.doctors[0], uuid.New(), c.at)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	var both sync.WaitGroup
+	book := func(doctor uuid.UUID, at time.Time, want bool) {
+		both.Go(func() {
+			if _, done, err := c.write(ctx, aBooking(doctor, patient, at, uuid.NewString())); done != want || err != nil {
+				t.Errorf("written %v, error %v", done, err)
+			}
+		})
+	}
+	idle := func(waiting int) {
+		for there := false; !there && ctx.Err() == nil; {
+			c.mu.Lock()
+			there = c.running == 0 && c.writing[patient] && len(c.waiting) == waiting
+			c.mu.Unlock()
+		}
+	}
+	book(c.doctors[0], c.at, false)
+	idle(0)
+	book(c.doctors[1], c.at.Add(time.Hour), true)
+	idle(1)
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	both.Wait()
+}
+
 // Whoever is told that it didn't work out in time has no appointment, unless it was being written just then.
 func TestTogether_WhoGivesUpWaitingIsNotWritten(t *testing.T) {
 	t.Parallel()
