@@ -237,9 +237,9 @@ func unhurried(*http.Request) sestest.Fault {
 
 const stopWithin = 20 * time.Second
 
-// end asks a process to end in order. One that was started just now may not yet listen to the signal, and end by it.
+// end asks a process to end in order. One that has hardly run yet may not listen to the signal so far, and end by it.
 func end(p *system.Process) error {
-	young := p.Age() < 2*time.Second
+	young := p.Age() < 3*time.Second
 	err := p.Stop(stopWithin)
 	var exit *exec.ExitError
 	if young && errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGTERM {

@@ -26,7 +26,8 @@ type Process struct {
 	cmd    *exec.Cmd
 	exited chan struct{}
 	err    error
-	began  time.Time
+	began  time.Time // later by as long as it was frozen
+	frozen time.Time // since when it is; zero while it isn't
 }
 
 // Start runs it. It must not be running.
@@ -45,7 +46,7 @@ func (p *Process) Start() error {
 		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
 	exited := make(chan struct{})
-	p.cmd, p.exited, p.began = cmd, exited, time.Now()
+	p.cmd, p.exited, p.began, p.frozen = cmd, exited, time.Now(), time.Time{}
 	go func() {
 		err := cmd.Wait()
 		p.mu.Lock()
@@ -73,13 +74,22 @@ func (p *Process) Signal(sig syscall.Signal) error {
 	if p.cmd == nil {
 		return errors.New(p.Name + " is not running")
 	}
+	switch {
+	case sig == syscall.SIGSTOP && p.frozen.IsZero():
+		p.frozen = time.Now()
+	case sig == syscall.SIGCONT && !p.frozen.IsZero():
+		p.began, p.frozen = p.began.Add(time.Since(p.frozen)), time.Time{}
+	}
 	return p.cmd.Process.Signal(sig)
 }
 
-// Age is how long ago it was started.
+// Age is how long it has run; while it was frozen doesn't count.
 func (p *Process) Age() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !p.frozen.IsZero() {
+		return p.frozen.Sub(p.began)
+	}
 	return time.Since(p.began)
 }
 
