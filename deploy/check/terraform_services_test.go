@@ -134,7 +134,7 @@ func TestTerraform_PortsAreTheImages(t *testing.T) {
 	}
 	targets := literal(t, all["modules/gateway"].local(t, "targets")).AsValueMap()
 	for service, want := range map[string][2]string{
-		"users": {"9090", "/readyz"}, "scheduling": {"9090", "/readyz"}, "notifier": {"9090", "/readyz"}, "pages": {"traffic-port", "/livez"},
+		"users": {"9090", "/startupz"}, "scheduling": {"9090", "/startupz"}, "notifier": {"9090", "/startupz"}, "pages": {"traffic-port", "/livez"},
 	} {
 		target := targets[service].AsValueMap()
 		if got := [2]string{target["port"].AsString(), target["path"].AsString()}; got != want {

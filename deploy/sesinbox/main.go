@@ -8,7 +8,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -20,6 +19,7 @@ import (
 	"github.com/healthmed/healthmed/pkg/config"
 	"github.com/healthmed/healthmed/pkg/sesinbox"
 	"github.com/healthmed/healthmed/pkg/sesinbox/queue"
+	"github.com/healthmed/healthmed/pkg/web/probe"
 )
 
 // stopWithin is how long requests in progress have when the program is told to stop.
@@ -108,26 +108,5 @@ func run(ctx context.Context, cfg Config, log *slog.Logger) error {
 
 // healthcheck asks the endpoint that listens on addr, from the same machine.
 func healthcheck(ctx context.Context, addr string) error {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return err
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/healthz", nil)
-	if err != nil {
-		return err
-	}
-	answer, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusNoContent {
-		return fmt.Errorf("the endpoint answers %s", answer.Status)
-	}
-	return nil
+	return probe.Local(ctx, addr, "/healthz")
 }

@@ -16,12 +16,21 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	cfg, err := config.Load[Config]()
-	if err == nil {
-		err = run(ctx, cfg, os.Stdout)
-	}
-	if err != nil {
+	if err := command(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "healthmed:", err)
+		stop()
 		os.Exit(1)
 	}
+}
+
+// command refuses arguments: whoever gives one wants something else than a system that starts.
+func command(ctx context.Context, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("unknown argument %q: healthmed takes none, settings are environment variables (docs/configuration.md)", args[0])
+	}
+	cfg, err := config.Load[Config]()
+	if err != nil {
+		return err
+	}
+	return run(ctx, cfg, os.Stdout)
 }

@@ -27,3 +27,11 @@ func TestRun_RefusesAFolderThatIsInUse(t *testing.T) {
 		t.Error("the event server was started over the folder all the same")
 	}
 }
+
+func TestCommand_TakesNoArguments(t *testing.T) {
+	for _, args := range [][]string{{"help"}, {"--version"}, {"migrate", "up"}} {
+		if err := command(t.Context(), args); err == nil || !strings.Contains(err.Error(), args[0]) {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+}

@@ -46,6 +46,19 @@ func (r *readiness) outcome(ctx context.Context) error {
 
 var errDraining = errors.New("draining: the process is shutting down")
 
+// up says what is missing until the process has been ready for the first time, nil from then on. It is for those who
+// replace what isn't up: a process that has lost its database finds it again sooner than its successor would.
+func (a *App) up(ctx context.Context) error {
+	if a.started.Load() {
+		return nil
+	}
+	err := a.ready(ctx)
+	if err == nil {
+		a.started.Store(true)
+	}
+	return err
+}
+
 // ready says what is missing, nil when requests can be served.
 func (a *App) ready(ctx context.Context) error {
 	if a.draining.Load() {
@@ -85,6 +98,7 @@ func (a *App) opsHandler() http.Handler {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil) })
+	mux.HandleFunc("GET /startupz", func(w http.ResponseWriter, r *http.Request) { answer(w, a.up(r.Context())) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answer(w, a.ready(r.Context())) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	return mux

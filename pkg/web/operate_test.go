@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,11 +49,13 @@ func TestHealth_AndMetrics(t *testing.T) {
 	check(s.url+"/readyz", 200, "ok")
 	check(s.ops+"/livez", 200, "ok")
 	check(s.ops+"/readyz", 200, "ok")
+	check(s.ops+"/startupz", 200, "ok")
 	mu.Lock()
 	missing = errors.New("database down at 10.1.2.3")
 	mu.Unlock()
 	check(s.ops+"/readyz", 503, "database down")
 	check(s.ops+"/livez", 200, "ok")
+	check(s.ops+"/startupz", 200, "ok") // was ready once
 	check(s.url+"/readyz", 503, "/problems/unavailable")
 	if got := send(t, "GET", s.url+"/readyz", ""); strings.Contains(got.Body, "10.1.2.3") {
 		t.Errorf("the public answer tells the inside: %s", got.Body)
@@ -169,4 +172,40 @@ func TestRun_DrainsWhatIsInFlight(t *testing.T) {
 	if _, err := http.Get(s.ops + "/livez"); err == nil {
 		t.Error("the ops listener still answers")
 	}
+}
+
+// Whoever replaces what isn't up must leave alone what was up and has lost its database.
+func TestStartup_WaitsForTheFirstReadiness(t *testing.T) {
+	cfg := clinicConfig
+	var away atomic.Bool
+	away.Store(true)
+	cfg.Ready = func(context.Context) error {
+		if away.Load() {
+			return errors.New("database down")
+		}
+		return nil
+	}
+	s := start(t, cfg, nil)
+	check := func(status int) {
+		t.Helper()
+		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			got := send(t, "GET", s.ops+"/startupz", "")
+			if got.Status == status {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("/startupz: %d %s, want %d", got.Status, got.Body, status)
+			}
+		}
+	}
+	check(503)
+	away.Store(false)
+	check(200)
+	away.Store(true)
+	for deadline := time.Now().Add(5 * time.Second); send(t, "GET", s.ops+"/readyz", "").Status != 503; {
+		if time.Now().After(deadline) {
+			t.Fatal("still ready though the database is away")
+		}
+	}
+	check(200)
 }

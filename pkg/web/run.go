@@ -16,7 +16,7 @@ import (
 // within 10 s.
 const drainTimeout = 8 * time.Second
 
-// Run serves public on pub and /livez, /readyz, /metrics on ops (may be nil) until ctx ends, then drains: readiness
+// Run serves public on pub and /livez, /startupz, /readyz, /metrics on ops (may be nil) until ctx ends, then drains: readiness
 // says no, the listener closes, requests in flight are finished, and the ops listener closes last.
 func (a *App) Run(ctx context.Context, pub, ops net.Listener) error {
 	if err := a.checkHandlers(); err != nil {

@@ -74,6 +74,7 @@ type App struct {
 	verifier   *auth.Verifier
 	readiness  readiness
 	draining   atomic.Bool
+	started    atomic.Bool // was ready once
 	timeout    time.Duration
 	proxies    []netip.Prefix
 	origins    []string

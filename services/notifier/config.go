@@ -26,7 +26,7 @@ type Config struct {
 	Clock    clock.Config
 
 	HTTPAddr string `env:"HTTP_ADDR" envDefault:":8080"` // the API
-	OpsAddr  string `env:"OPS_ADDR" envDefault:":9090"`  // /livez, /readyz, /metrics
+	OpsAddr  string `env:"OPS_ADDR" envDefault:":9090"`  // /livez, /startupz, /readyz, /metrics
 	// TrustedProxies may set X-Forwarded-For (CIDRs or addresses).
 	TrustedProxies []string `env:"TRUSTED_PROXIES"`
 

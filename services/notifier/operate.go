@@ -73,20 +73,27 @@ func DeadLetters(ctx context.Context, cfg Config, args []string, out io.Writer) 
 			if err != nil {
 				return err
 			}
-			for _, id := range ids {
-				_, err := server.RedriveDeadLetter(ctx, api.RedriveDeadLetterRequestObject{Id: id})
-				if problem := (web.Problem{}); errors.As(err, &problem) {
-					return fmt.Errorf("%s: %s", id, problem.Detail.EN)
-				}
-				if err != nil {
-					return fmt.Errorf("%s: %w", id, err)
-				}
-				fmt.Fprintln(out, id, "handed back")
-			}
-			return nil
+			return redrive(ctx, server, ids, out)
 		}
 		return ErrDeadLetters
 	})
+}
+
+// redrive hands back each, whatever becomes of the others, and says in the end which it could not.
+func redrive(ctx context.Context, server *api.Server, ids []uuid.UUID, out io.Writer) error {
+	var faults []error
+	for _, id := range ids {
+		_, err := server.RedriveDeadLetter(ctx, api.RedriveDeadLetterRequestObject{Id: id})
+		if problem := (web.Problem{}); errors.As(err, &problem) {
+			err = errors.New(problem.Detail.EN)
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", id, err))
+			continue
+		}
+		fmt.Fprintln(out, id, "handed back")
+	}
+	return errors.Join(faults...)
 }
 
 // eachLetter goes through all dead letters, the newest first.

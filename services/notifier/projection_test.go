@@ -144,7 +144,8 @@ func TestDeadLetters_AreListedAndHandedBack(t *testing.T) {
 	if out, err := run("redrive", id); err == nil || !strings.Contains(err.Error(), "has not been again") || out != "" {
 		t.Errorf("a second time: %v\n%s", err, out)
 	}
-	if out, err := run("redrive", h.texts(`SELECT id::text FROM dead_letters WHERE redriven_at IS NULL`)[0]); err != nil || !strings.Contains(out, "handed back") {
+	// One that is refused keeps nobody else from being handed back.
+	if out, err := run("redrive", id, h.texts(`SELECT id::text FROM dead_letters WHERE redriven_at IS NULL`)[0]); err == nil || !strings.Contains(err.Error(), id) || strings.Count(out, "handed back") != 1 {
 		t.Errorf("the new one: %v\n%s", err, out)
 	}
 	for _, wrong := range [][]string{nil, {"redrive"}, {"redrive", "x"}, {"drop"}, {"redrive", uuid.NewString()}} {

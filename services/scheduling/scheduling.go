@@ -32,7 +32,7 @@ type Config struct {
 	Logs     telemetry.Config
 	Clock    clock.Config
 
-	// HTTPAddr serves the API; OpsAddr serves /livez, /readyz and /metrics.
+	// HTTPAddr serves the API; OpsAddr serves /livez, /startupz, /readyz and /metrics.
 	HTTPAddr string `env:"HTTP_ADDR" envDefault:":8080"`
 	OpsAddr  string `env:"OPS_ADDR" envDefault:":9090"`
 	// PublicURL is the origin that clients see; addresses of calendar feeds begin with it.

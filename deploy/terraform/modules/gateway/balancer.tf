@@ -3,9 +3,11 @@
 locals {
   # The services tell their readiness on the port that is never public; the pages' web server has no other.
   targets = {
-    users      = { port = "9090", path = "/readyz" }
-    scheduling = { port = "9090", path = "/readyz" }
-    notifier   = { port = "9090", path = "/readyz" }
+    # Not /readyz: ECS replaces what the load balancer finds unhealthy, and tasks that have lost their database find it
+    # again sooner than their successors would start.
+    users      = { port = "9090", path = "/startupz" }
+    scheduling = { port = "9090", path = "/startupz" }
+    notifier   = { port = "9090", path = "/startupz" }
     pages      = { port = "traffic-port", path = "/livez" }
   }
 }

@@ -3,7 +3,7 @@
 //	notifier               run the service
 //	notifier migrate       apply the database migrations and exit
 //	notifier preview DIR   write every message to a folder, to look at them
-//	notifier healthcheck   exit 0 if the service at OPS_ADDR is ready
+//	notifier healthcheck   exit 0 if the service at OPS_ADDR is up
 //
 //	notifier outbox status | replay --since 48h | redrive [ID ...]
 //	notifier dead-letters list | redrive ID ... | redrive --all
@@ -15,16 +15,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"syscall"
-	"time"
 
 	"github.com/healthmed/healthmed/pkg/config"
+	"github.com/healthmed/healthmed/pkg/web/probe"
 	notifier "github.com/healthmed/healthmed/services/notifier"
 )
 
@@ -57,7 +55,7 @@ func run(ctx context.Context, args []string) error {
 	case "dead-letters":
 		return with(ctx, printing(notifier.DeadLetters, args[1:]))
 	case "healthcheck":
-		return healthcheck(ctx, os.Getenv("OPS_ADDR"))
+		return probe.Ops(ctx, os.Getenv("OPS_ADDR"))
 	}
 	return fmt.Errorf("unknown command %q: none, migrate, preview, healthcheck, outbox, projection or dead-letters", command)
 }
@@ -97,30 +95,4 @@ func with(ctx context.Context, do func(context.Context, notifier.Config) error) 
 		return err
 	}
 	return do(ctx, cfg)
-}
-
-// healthcheck asks /readyz on this machine, whatever host the service listens on.
-func healthcheck(ctx context.Context, addr string) error {
-	if addr == "" {
-		addr = ":9090"
-	}
-	_, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return fmt.Errorf("OPS_ADDR: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort("127.0.0.1", port)+"/readyz", nil)
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return errors.New(resp.Status)
-	}
-	return nil
 }

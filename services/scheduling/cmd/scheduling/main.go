@@ -2,7 +2,7 @@
 //
 //	scheduling                            run the service
 //	scheduling migrate                    apply the database migrations and exit
-//	scheduling healthcheck                exit 0 if the service at OPS_ADDR is ready
+//	scheduling healthcheck                exit 0 if the service at OPS_ADDR is up
 //	scheduling outbox status              what waits to be published, and what is in trouble
 //	scheduling outbox replay --since 48h  publish again what was created since then
 //	scheduling outbox redrive [ID ...]    try quarantined events again
@@ -11,16 +11,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/healthmed/healthmed/pkg/config"
+	"github.com/healthmed/healthmed/pkg/web/probe"
 	"github.com/healthmed/healthmed/services/scheduling"
 )
 
@@ -40,7 +37,7 @@ func run(ctx context.Context, args []string) error {
 		command = args[0]
 	}
 	if command == "healthcheck" {
-		return healthcheck(ctx)
+		return probe.Ops(ctx, os.Getenv("OPS_ADDR"))
 	}
 	cfg, err := config.Load[scheduling.Config]()
 	if err != nil {
@@ -57,31 +54,4 @@ func run(ctx context.Context, args []string) error {
 		return scheduling.Projection(ctx, cfg, args[1:], os.Stdout)
 	}
 	return fmt.Errorf("unknown sub-command %q: want none, migrate, healthcheck, outbox or projection", command)
-}
-
-// healthcheck asks the operations port of this machine, for a container that has no shell.
-func healthcheck(ctx context.Context) error {
-	addr := os.Getenv("OPS_ADDR")
-	if addr == "" {
-		addr = ":9090"
-	}
-	_, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return fmt.Errorf("OPS_ADDR: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+port+"/readyz", nil)
-	if err != nil {
-		return err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return errors.New("not ready: " + res.Status)
-	}
-	return nil
 }

@@ -270,7 +270,8 @@ func (t *together) insertGroup(group []*ask) (map[uuid.UUID]written, error) {
 // next forms a group of those who have waited longest; the writer of none ends.
 //
 // A patient is in one group at a time. Groups take doctors' times in the same order, so with patients who aren't in
-// both, no two of them wait for each other. Who is left for that reason is found by the writer of the group in the way.
+// both, no two of them wait for each other. Who is left for that reason is found by the writer of the group in the way,
+// or by resume after one who was written alone.
 func (t *together) next() (group []*ask) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -300,14 +301,14 @@ func (t *together) leave(group []*ask, results map[uuid.UUID]written, err error)
 		delete(t.keys, a.row.req.lock())
 	}
 	t.mu.Unlock()
-	events := false
+	committed := false
 	for _, a := range group {
 		w := results[a.row.change.ID]
 		w.err = err
-		events = events || w.done
+		committed = committed || w.done
 		a.result <- w
 	}
-	if events {
+	if committed {
 		t.committed()
 	}
 }

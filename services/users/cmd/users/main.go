@@ -5,16 +5,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/healthmed/healthmed/pkg/config"
+	"github.com/healthmed/healthmed/pkg/web/probe"
 	"github.com/healthmed/healthmed/services/users"
 )
 
@@ -34,7 +31,7 @@ func run(ctx context.Context, args []string) error {
 		command = args[0]
 	}
 	if command == "healthcheck" {
-		return healthcheck(ctx)
+		return probe.Ops(ctx, os.Getenv("OPS_ADDR"))
 	}
 	cfg, err := config.Load[users.Config]()
 	if err != nil {
@@ -47,31 +44,4 @@ func run(ctx context.Context, args []string) error {
 		return users.Migrate(ctx, cfg)
 	}
 	return users.Command(ctx, cfg, args, os.Stdout)
-}
-
-// healthcheck asks the operations port of this machine, for a container that has no shell.
-func healthcheck(ctx context.Context) error {
-	addr := os.Getenv("OPS_ADDR")
-	if addr == "" {
-		addr = ":9090"
-	}
-	_, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return fmt.Errorf("OPS_ADDR: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+port+"/readyz", nil)
-	if err != nil {
-		return err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return errors.New("not ready: " + res.Status)
-	}
-	return nil
 }
