@@ -122,7 +122,7 @@ func TestSearchFindsWhoIsFreeFirst(t *testing.T) {
 	s.known(late, "Lia", "rejected", "cardiology")
 	want(one+"&specialty=cardiology", eva)
 	want(one, eva, rui) // who took her place in memory is found as before
-	for query, parameter := range map[string]string{"?days=63": "days", "?limit=0": "limit", "?cursor=x": "cursor", "?specialty=A": "specialty", "?from=today": "from", "?x=1": "x"} {
+	for query, parameter := range map[string]string{"?days=63": "days", "?limit=0": "limit", "?cursor=x": "cursor", "?specialty=A": "specialty", "?specialty=cardiologie": "specialty", "?from=today": "from", "?x=1": "x"} {
 		if r := s.do(person{}, "GET", "/v1/slots"+query, nil); r.status != 422 || !strings.Contains(string(r.body), `"`+parameter+`"`) {
 			t.Errorf("%s: %d %s", query, r.status, r.body)
 		}

@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 
+	"github.com/healthmed/healthmed/pkg/specialty"
+	"github.com/healthmed/healthmed/pkg/web"
 	"github.com/healthmed/healthmed/services/scheduling/internal/postgres"
 )
 
@@ -12,6 +14,9 @@ func (s *Server) SearchSlots(ctx context.Context, r SearchSlotsRequestObject) (S
 	from, _, err := s.dates(r.Params.From, nil, days, days)
 	if err != nil {
 		return nil, err
+	}
+	if r.Params.Specialty != nil && specialty.Check(*r.Params.Specialty) != nil {
+		return nil, web.Validation(web.Fault{Parameter: "specialty", Detail: unknownSpecialty()})
 	}
 	q := postgres.Query{Specialty: deref(r.Params.Specialty, ""), From: from, Days: days, Limit: deref(r.Params.Limit, 20)}
 	if r.Params.Cursor != nil {

@@ -34,6 +34,10 @@ func (s *Server) JoinWaitlist(ctx context.Context, r JoinWaitlistRequestObject) 
 	}}, nil
 }
 
+func unknownSpecialty() web.Text {
+	return web.Text{PT: "Especialidade desconhecida: veja /v1/specialties.", EN: "Unknown specialty: see /v1/specialties."}
+}
+
 // waitFaults is what the schema cannot say of a place in line.
 func (s *Server) waitFaults(w booking.Wait) (faults []web.Fault) {
 	if (w.DoctorID == uuid.Nil) == (w.Specialty == "") {
@@ -41,8 +45,7 @@ func (s *Server) waitFaults(w booking.Wait) (faults []web.Fault) {
 			PT: "Informe doctor_id, ou specialty.", EN: "Give either doctor_id or specialty."}})
 	}
 	if w.Specialty != "" && specialty.Check(w.Specialty) != nil {
-		faults = append(faults, web.Fault{Pointer: "/specialty", Detail: web.Text{
-			PT: "Especialidade desconhecida: veja /v1/specialties.", EN: "Unknown specialty: see /v1/specialties."}})
+		faults = append(faults, web.Fault{Pointer: "/specialty", Detail: unknownSpecialty()})
 	}
 	today := booking.DateOf(s.Now(), time.UTC) - 1 // it may still be yesterday somewhere
 	if w.To < w.From || w.To < today || w.To > today+booking.MaxHorizonDays+1 {
