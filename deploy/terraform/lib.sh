@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the scripts beside it: opens an environment's state. STATE_BUCKET is bootstrap's; TFVARS, if set, is the
 # content of terraform.tfvars (docs: README.md, "Settings").
 set -euo pipefail
@@ -10,5 +11,6 @@ open_environment() {
 	terraform init -backend-config="bucket=$STATE_BUCKET" >/dev/null
 }
 
-# output reads what an earlier apply left; nothing, before the first one.
-output() { terraform output -raw "$1" 2>/dev/null || true; }
+# output reads what an earlier apply left; nothing, before the first one. A state that can't be read is a fault: taken for
+# an empty one, it would have a release begin as the first does, without services.
+output() { terraform output -json | jq -r --arg name "$1" '.[$name] | values | .value'; }

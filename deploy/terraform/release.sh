@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # release.sh ENVIRONMENT TAG: everything but the release, then its migrations, then the release. MIGRATE=false goes back
 # to an earlier one: schemas are good for both (docs/operations.md).
+# shellcheck source=lib.sh
 source "$(dirname "$0")/lib.sh"
 environment=${1:?staging or production} tag=${2:?the release}
 open_environment "$environment"
@@ -24,10 +25,12 @@ run_task() {
 	echo "$1: done"
 }
 
-serving=$(output serves) before=$(output image_tag)
+serving=$(output serves)
+before=$(output image_tag)
 if [ "${MIGRATE:-true}" = true ]; then
 	terraform apply -auto-approve -var "serves=${serving:-false}" -var "image_tag=${before:-$tag}" -var "migrate_image_tag=$tag"
 	for task in roles migrate-users migrate-scheduling migrate-notifier; do run_task "$task"; done
 fi
 terraform apply -auto-approve -var "image_tag=$tag"
-echo "$environment serves $tag at $(output origin)"
+origin=$(output origin)
+echo "$environment serves $tag at $origin"
