@@ -258,3 +258,13 @@ func certify(t *testing.T) (certificate, key string) {
 	}
 	return certificate, key
 }
+
+// In its container the program may write to its own data alone.
+func TestAdd_NeedsNoPlaceForTemporaryFiles(t *testing.T) {
+	h := newHouse(t)
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "nowhere"))
+	out, err := h.command(t, "partner", "add", "billing", "--events", "scheduling.appointment.*", "--out", "-")
+	if err != nil || !strings.Contains(out, "SU") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

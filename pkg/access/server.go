@@ -32,11 +32,7 @@ type Config struct {
 	Seeds string `env:"NATS_SEEDS_DIR" envDefault:"deploy/nats/seeds"`
 }
 
-func (c Config) connect(holder, seedFile string) (*nats.Conn, error) {
-	key, err := nats.NkeyOptionFromSeed(seedFile)
-	if err != nil {
-		return nil, fmt.Errorf("access: %w", err)
-	}
+func (c Config) connect(holder string, key nats.Option) (*nats.Conn, error) {
 	opts := []nats.Option{nats.Name(holder), nats.CustomInboxPrefix("_INBOX_" + holder), nats.Timeout(dialTimeout), nats.NoReconnect(), key}
 	if c.CAFile != "" {
 		opts = append(opts, nats.RootCAs(c.CAFile))
@@ -48,11 +44,18 @@ func (c Config) connect(holder, seedFile string) (*nats.Conn, error) {
 	return nc, nil
 }
 
-func (c Config) seed(holder string) string { return filepath.Join(c.Seeds, holder, SeedFile) }
+// connectAs connects as a holder whose seed is in the seeds' folder.
+func (c Config) connectAs(holder string) (*nats.Conn, error) {
+	key, err := nats.NkeyOptionFromSeed(filepath.Join(c.Seeds, holder, SeedFile))
+	if err != nil {
+		return nil, fmt.Errorf("access: %w", err)
+	}
+	return c.connect(holder, key)
+}
 
 // withAdmin does something with the streams' account.
 func (c Config) withAdmin(do func(jetstream.JetStream) error) error {
-	nc, err := c.connect(admin, c.seed(admin))
+	nc, err := c.connectAs(admin)
 	if err != nil {
 		return err
 	}
@@ -67,7 +70,7 @@ func (c Config) withAdmin(do func(jetstream.JetStream) error) error {
 // Reload has every server that answers read its configuration anew, and returns how many did. In a cluster the files must
 // be on each server first.
 func (c Config) Reload(ctx context.Context) (int, error) {
-	nc, err := c.connect(operator, c.seed(operator))
+	nc, err := c.connectAs(operator)
 	if err != nil {
 		return 0, err
 	}
