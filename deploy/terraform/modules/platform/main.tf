@@ -148,6 +148,13 @@ module "pages" {
   replicas           = { min = var.sizes["pages"].min, max = var.sizes["pages"].max }
 }
 
+# What serves, which release.sh goes on from. Terraform writes outputs of an apply that failed half-way too; this it writes
+# only once the services are steady.
+resource "terraform_data" "release" {
+  input      = { image_tag = var.images.tag, serves = var.serves }
+  depends_on = [module.service, module.pages]
+}
+
 resource "aws_sns_topic" "alarms" {
   name = "${var.name}-alarms"
 }

@@ -5,11 +5,12 @@ output "origin" {
 
 output "image_tag" {
   description = "The release that serves."
-  value       = var.images.tag
+  value       = terraform_data.release.output.image_tag
 }
 
 output "serves" {
-  value = var.serves
+  description = "Whether anything does yet."
+  value       = terraform_data.release.output.serves
 }
 
 output "run_task" {

@@ -36,8 +36,10 @@ resource "aws_cloudwatch_log_group" "this" {
   retention_in_days = var.log_retention_days
 }
 
+# Revisions stay when the next one comes: ECS can't go back to one that was taken out of use.
 resource "aws_ecs_task_definition" "serve" {
   family                   = local.full_name
+  skip_destroy             = true
   requires_compatibilities = ["FARGATE"]
   network_mode             = "awsvpc"
   cpu                      = var.size.cpu
@@ -121,10 +123,19 @@ resource "aws_ecs_service" "this" {
     container_port   = 8080
   }
 
-  # Autoscaling says how many.
   lifecycle {
+    # Autoscaling says how many.
     ignore_changes = [desired_count]
+
+    # A service that went back is steady too.
+    postcondition {
+      condition     = self.task_definition == aws_ecs_task_definition.serve.arn
+      error_message = "ECS went back to the release before: the tasks of this one didn't become healthy."
+    }
   }
+
+  # Tasks start with these roles: not before they may, nor after.
+  depends_on = [aws_iam_role_policy_attachment.execution, aws_iam_role_policy.secrets, aws_iam_role_policy.task]
 }
 
 resource "aws_appautoscaling_target" "this" {

@@ -1,7 +1,5 @@
 mock_provider "aws" {
-  mock_data "aws_region" {
-    defaults = { region = "sa-east-1" }
-  }
+  source = "../../mocks"
 }
 
 variables {
@@ -16,16 +14,31 @@ variables {
   alarm_emails = ["operator@healthmed.example"]
 }
 
-run "can_be_planned" {
-  command = plan
+# As README.md has it: everything but the services, then the services.
+run "first" {
+  variables {
+    serves = false
+  }
 
   assert {
-    condition     = output.origin == "https://api.healthmed.example" && output.image_tag == "1.0.0"
-    error_message = "The origin and the release are those asked for."
+    condition     = output.serves == false && output.origin == "https://api.healthmed.example"
+    error_message = "Nothing serves yet, at the origin asked for."
   }
 
   assert {
     condition     = length(output.nats.hosts) == 3 && endswith(output.nats.hosts[0], ".nats.healthmed-production.internal")
     error_message = "Three event servers have names."
+  }
+}
+
+run "release" {
+  assert {
+    condition     = output.serves && output.image_tag == "1.0.0"
+    error_message = "The release that was asked for serves."
+  }
+
+  assert {
+    condition     = output.nats == run.first.nats && output.tasks == run.first.tasks
+    error_message = "What was there stays as it is."
   }
 }

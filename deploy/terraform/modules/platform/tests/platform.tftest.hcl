@@ -1,7 +1,5 @@
 mock_provider "aws" {
-  mock_data "aws_region" {
-    defaults = { region = "sa-east-1" }
-  }
+  source = "../../mocks"
 }
 
 variables {
@@ -37,8 +35,6 @@ variables {
 }
 
 run "wired" {
-  command = plan
-
   assert {
     condition     = output.origin == "https://api.healthmed.example" && output.image_tag == "1.0.0"
     error_message = "The origin and the release are those asked for."
