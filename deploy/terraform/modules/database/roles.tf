@@ -11,9 +11,10 @@ ephemeral "random_password" "role" {
 resource "aws_secretsmanager_secret" "role" {
   for_each = var.databases
 
-  name        = "${var.name}/${each.key}/database"
-  description = "The role of ${each.key}: password, and url (DATABASE_URL)"
-  kms_key_id  = var.kms_key_arn
+  name                    = "${var.name}/${each.key}/database"
+  description             = "The role of ${each.key}: password, and url (DATABASE_URL)"
+  kms_key_id              = var.kms_key_arn
+  recovery_window_in_days = var.deletion_protection ? 30 : 0 # the names are free again at once where it may be destroyed
 }
 
 resource "aws_secretsmanager_secret_version" "role" {

@@ -84,8 +84,9 @@ variable "backup_days" {
 }
 
 variable "deletion_protection" {
-  type    = bool
-  default = true
+  description = "Of the instance; and the roles' secrets can be brought back for thirty days."
+  type        = bool
+  default     = true
 }
 
 variable "passwords_version" {

@@ -46,6 +46,19 @@ run "kept_when_deleted" {
   }
 }
 
+run "made_anew" {
+  command = plan
+
+  variables {
+    deletion_protection = false
+  }
+
+  assert {
+    condition     = alltrue([for secret in aws_secretsmanager_secret.role : secret.recovery_window_in_days == 0])
+    error_message = "What was destroyed leaves no secret behind whose name can't be used again."
+  }
+}
+
 run "a_week_of_backups_at_least" {
   command = plan
 
