@@ -37,12 +37,12 @@ locals {
       "mail-bounces" = {
         means     = "SES reviews an account at 5 % of bounces. docs/operations.md#bounceshigh"
         namespace = "AWS/SES", metric = "Reputation.BounceRate", dimensions = {}, statistic = "Average"
-        above     = 0.03, periods = 15
+        above     = 0.03, periods = 1, period = 3600
       }
       "mail-complaints" = {
         means     = "SES reviews an account at 0.1 % of complaints. docs/operations.md#bounceshigh"
         namespace = "AWS/SES", metric = "Reputation.ComplaintRate", dimensions = {}, statistic = "Average"
-        above     = 0.0005, periods = 15
+        above     = 0.0005, periods = 1, period = 3600
       }
     },
     {
@@ -66,7 +66,7 @@ resource "aws_cloudwatch_metric_alarm" "above" {
   metric_name         = each.value.metric
   dimensions          = each.value.dimensions
   statistic           = each.value.statistic
-  period              = 60
+  period              = try(each.value.period, 60) # SES tells a rate now and then, not every minute
   evaluation_periods  = each.value.periods
   comparison_operator = "GreaterThanThreshold"
   threshold           = each.value.above
