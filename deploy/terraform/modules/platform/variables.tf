@@ -167,7 +167,7 @@ variable "throttle" {
 }
 
 variable "traces" {
-  description = "A collector (OTLP over HTTP), and the share of traces that are kept; null: no traces."
+  description = "A collector (OTLP over HTTPS on port 443: nothing else is let out), and the share of traces that are kept; null: no traces."
   type        = object({ endpoint = string, ratio = number })
   default     = null
 }
