@@ -23,6 +23,13 @@ resource "aws_route53_record" "dkim" {
   records = ["${aws_sesv2_email_identity.this.dkim_signing_attributes[0].tokens[count.index]}.dkim.amazonses.com"]
 }
 
+# SES finds the records after some minutes. Until then Cognito refuses to send as the domain.
+resource "aws_ses_domain_identity_verification" "this" {
+  domain = aws_sesv2_email_identity.this.email_identity
+
+  depends_on = [aws_route53_record.dkim]
+}
+
 # Bounces go to a domain of ours, so that SPF speaks for the same domain as DKIM.
 resource "aws_sesv2_email_identity_mail_from_attributes" "this" {
   email_identity         = aws_sesv2_email_identity.this.email_identity

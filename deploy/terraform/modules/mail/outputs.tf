@@ -1,5 +1,8 @@
 output "identity_arn" {
-  value = aws_sesv2_email_identity.this.arn
+  description = "Of the domain, once it is verified."
+  value       = aws_sesv2_email_identity.this.arn
+
+  depends_on = [aws_ses_domain_identity_verification.this]
 }
 
 output "configuration_set" {
