@@ -19,12 +19,22 @@ resource "aws_ecr_lifecycle_policy" "this" {
   for_each = var.repositories
 
   repository = aws_ecr_repository.this[each.key].name
+  # A release is one tag, and under it an image for each architecture with what was built into it: these have no tags, are
+  # counted by nobody, and stay as long as the tag.
   policy = jsonencode({
-    rules = [{
-      rulePriority = 1
-      description  = "The newest images stay"
-      selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = var.keep_images }
-      action       = { type = "expire" }
-    }]
+    rules = [
+      {
+        rulePriority = 1
+        description  = "The newest releases stay"
+        selection    = { tagStatus = "tagged", tagPatternList = ["*"], countType = "imageCountMoreThan", countNumber = var.keep_images }
+        action       = { type = "expire" }
+      },
+      {
+        rulePriority = 2
+        description  = "What no release names goes"
+        selection    = { tagStatus = "untagged", countType = "sinceImagePushed", countUnit = "days", countNumber = 7 }
+        action       = { type = "expire" }
+      },
+    ]
   })
 }

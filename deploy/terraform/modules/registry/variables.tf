@@ -9,12 +9,12 @@ variable "repositories" {
 }
 
 variable "keep_images" {
-  description = "So many of the newest images stay: the ones that a rollback may need."
+  description = "So many of the newest releases stay: what serves must be among them, and what a rollback may need."
   type        = number
-  default     = 50
+  default     = 200
 
   validation {
     condition     = var.keep_images >= 10
-    error_message = "Keep at least 10 images, or a rollback finds none."
+    error_message = "Keep at least 10 releases, or a rollback finds none."
   }
 }
