@@ -13,8 +13,10 @@ import (
 // workflow is what matters here of a GitHub workflow; actionlint (make lint) reads all of it.
 type workflow struct {
 	Permissions map[string]string
+	Concurrency any
 	Jobs        map[string]struct {
 		Permissions map[string]string
+		Concurrency any
 		Environment string
 		Steps       []struct{ Run string }
 	}
@@ -93,8 +95,14 @@ func TestWorkflows_ChangesWaitForAPerson(t *testing.T) {
 				if j.Environment == "" {
 					t.Errorf("%s, %s: changes AWS without an environment", name, job)
 				}
+				if j.Concurrency == nil {
+					t.Errorf("%s, %s: two may change AWS at once", name, job)
+				}
 			}
 		}
+	}
+	if read["release"].Concurrency != nil {
+		t.Error("a release that waits for a person keeps the next commits waiting")
 	}
 	if changes != 2 {
 		t.Errorf("%d jobs change AWS, want the release and the destruction", changes)
