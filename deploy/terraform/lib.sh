@@ -2,7 +2,7 @@
 # Sourced by the scripts beside it: opens an environment's state. STATE_BUCKET is bootstrap's; TFVARS, if set, is the
 # content of terraform.tfvars (docs: README.md, "Settings").
 set -euo pipefail
-export TF_INPUT=0 TF_IN_AUTOMATION=1
+export TF_INPUT=0 TF_IN_AUTOMATION=1 AWS_REGION=sa-east-1 # where everything is
 
 open_environment() {
 	cd "$(dirname "${BASH_SOURCE[0]}")/environments/$1"

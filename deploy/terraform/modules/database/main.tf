@@ -37,8 +37,11 @@ resource "aws_db_parameter_group" "this" {
   }
 }
 
-resource "aws_cloudwatch_log_group" "postgresql" {
-  name              = "/aws/rds/instance/${var.name}/postgresql"
+# RDS would make them itself, and keep their lines for ever.
+resource "aws_cloudwatch_log_group" "this" {
+  for_each = toset(["postgresql", "upgrade"])
+
+  name              = "/aws/rds/instance/${var.name}/${each.key}"
   retention_in_days = var.log_retention_days
 }
 
@@ -65,7 +68,7 @@ resource "aws_db_instance" "this" {
   master_user_secret_kms_key_id = var.kms_key_arn
 
   parameter_group_name            = aws_db_parameter_group.this.name
-  enabled_cloudwatch_logs_exports = ["postgresql", "upgrade"]
+  enabled_cloudwatch_logs_exports = keys(aws_cloudwatch_log_group.this)
   performance_insights_enabled    = true
   performance_insights_kms_key_id = var.kms_key_arn
 
@@ -77,6 +80,4 @@ resource "aws_db_instance" "this" {
   deletion_protection        = var.deletion_protection
   skip_final_snapshot        = !var.deletion_protection
   final_snapshot_identifier  = "${var.name}-final"
-
-  depends_on = [aws_cloudwatch_log_group.postgresql]
 }

@@ -117,8 +117,14 @@ variable "size" {
   type        = object({ cpu = number, memory = number })
 
   validation {
-    condition     = contains([256, 512, 1024, 2048, 4096], var.size.cpu) && var.size.memory >= 2 * var.size.cpu && var.size.memory <= 8 * var.size.cpu
-    error_message = "size.cpu must be 256, 512, 1024, 2048 or 4096, and size.memory two to eight times as much."
+    condition = contains(lookup({
+      256  = [512, 1024, 2048]
+      512  = [for gb in range(1, 5) : 1024 * gb]
+      1024 = [for gb in range(2, 9) : 1024 * gb]
+      2048 = [for gb in range(4, 17) : 1024 * gb]
+      4096 = [for gb in range(8, 31) : 1024 * gb]
+    }, tostring(var.size.cpu), []), var.size.memory)
+    error_message = "size must be one of Fargate's: 256 CPU units with 512, 1024 or 2048 MiB; 512, 1024, 2048 or 4096 with whole GiB, about two to eight times as much."
   }
 }
 

@@ -128,6 +128,29 @@ run "root_is_refused" {
   expect_failures = [var.user]
 }
 
+run "a_size_that_fargate_has" {
+  command = plan
+
+  variables {
+    size = { cpu = 4096, memory = 30720 }
+  }
+
+  assert {
+    condition     = aws_ecs_task_definition.serve.memory == "30720"
+    error_message = "The largest of four CPUs is 30 GiB."
+  }
+}
+
+run "a_size_that_fargate_lacks_is_refused" {
+  command = plan
+
+  variables {
+    size = { cpu = 256, memory = 1536 }
+  }
+
+  expect_failures = [var.size]
+}
+
 run "one_replica_is_refused" {
   command = plan
 
