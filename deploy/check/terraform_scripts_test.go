@@ -32,6 +32,7 @@ esac`,
 
 // TestTerraform_ReleaseGoesStepByStep runs the scripts: which steps in which order, and that none follows one that failed.
 func TestTerraform_ReleaseGoesStepByStep(t *testing.T) {
+	t.Parallel()
 	const (
 		created = `{"tasks": {"value": {"roles": "roles:1", "migrate-users": "users:1", "migrate-scheduling": "scheduling:1", "migrate-notifier": "notifier:1"}},
 			"run_task": {"value": {"cluster": "c", "subnets": ["s"], "security_group": "g"}}, "origin": {"value": "https://api"}`
