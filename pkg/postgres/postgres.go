@@ -51,7 +51,7 @@ func Open(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
 	pc, err := pgxpool.ParseConfig(cfg.URL.Reveal())
 	if err != nil {
 		// pgx redacts the password, but a malformed URL can carry it anywhere: say only that it is malformed.
-		return nil, errors.New("postgres: DATABASE_URL is not a PostgreSQL connection string")
+		return nil, errors.New("postgres: DATABASE_URL is not a PostgreSQL connection string: is the password in it percent-encoded?")
 	}
 	if err := cfg.trust(pc.ConnConfig); err != nil {
 		return nil, err
