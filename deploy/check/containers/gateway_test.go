@@ -9,10 +9,12 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -85,7 +87,37 @@ func TestGateway_WithoutServices(t *testing.T) {
 	}
 }
 
-// serve runs the Caddyfile over services at other addresses than docker-compose.yml's, and returns its origin.
+// Every replica of a service has its part of what is asked one after another, and whoever asks doesn't notice that one goes.
+func TestGateway_Replicas(t *testing.T) {
+	const asked = 60
+	var answered [2]atomic.Int64
+	var replicas [2]*httptest.Server
+	for i := range replicas {
+		replicas[i] = httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { answered[i].Add(1) }))
+		defer replicas[i].Close()
+	}
+	nobody := "http://" + free(t)
+	origin := serve(t, map[string]string{"users": replicas[0].URL + " " + replicas[1].URL, "scheduling": nobody, "notifier": nobody})
+	ask60 := func() {
+		for range asked {
+			if a := ask(t, origin, question{path: "/v1/me"}); a.Status != http.StatusOK {
+				t.Errorf("%+v", a)
+			}
+		}
+	}
+	ask60()
+	if one, other := answered[0].Load(), answered[1].Load(); min(one, other) < asked/6 {
+		t.Errorf("of %d requests one replica had %d, the other %d", asked, one, other)
+	}
+	replicas[0].Close()
+	ask60()
+	if all := answered[0].Load() + answered[1].Load(); all != 2*asked {
+		t.Errorf("%d requests were answered, want %d", all, 2*asked)
+	}
+}
+
+// serve runs the Caddyfile over services at other addresses than docker-compose.yml's, and returns its origin. Where those
+// have names, here a service has the origins of its replicas, by spaces.
 func serve(t *testing.T, services map[string]string) string {
 	t.Helper()
 	body, err := os.ReadFile(root + "/deploy/gateway/Caddyfile")
@@ -101,12 +133,16 @@ func serve(t *testing.T, services map[string]string) string {
 	}
 	_, port, _ := net.SplitHostPort(addr) // made by free
 	replace("\n:8080 {\n", "\n:"+port+" {\n\tbind 127.0.0.1\n")
-	replace("{args[0]}:8080", "{args[0]}")
 	replace("root * /srv", "root * "+running.Root()+"/deploy/standalone/pages")
-	for name, origin := range services {
-		at := strings.TrimPrefix(origin, "http://")
-		replace("import service "+name+"\n", "import service "+at+"\n")
-		file = strings.ReplaceAll(file, "reverse_proxy "+name+":8080 ", "reverse_proxy "+at+" ")
+	replace("dynamic a {args[0]} 8080 {\n\t\trefresh 1s\n\t\tversions ipv4\n\t}", "to {args[:]}")
+	replace("import replicas {args[0]}", "import replicas {args[:]}")
+	for name, origins := range services {
+		for _, snippet := range []string{"service", "replicas"} {
+			file = strings.ReplaceAll(file, "import "+snippet+" "+name+"\n", "import "+snippet+" "+origins+"\n")
+		}
+		if strings.Contains(file, name+"\n") {
+			t.Fatalf("the Caddyfile still has %s", name)
+		}
 	}
 	adapter := caddyfile.Adapter{ServerType: httpcaddyfile.ServerType{}}
 	config, warnings, err := adapter.Adapt([]byte(file), map[string]any{"filename": "Caddyfile"})
