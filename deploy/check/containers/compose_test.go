@@ -84,7 +84,7 @@ func TestCompose(t *testing.T) {
 	t.Run("health checks everywhere", l.healthChecks)
 	t.Run("published on this machine alone, where the standalone is", l.ports)
 	t.Run("every address is there", l.addresses)
-	t.Run("own programs are confined", l.confined)
+	t.Run("own programs and the gateway are confined", l.confined)
 	t.Run("every setting is documented", l.documented)
 	t.Run("tells the services what the standalone does", l.asStandalone)
 }
@@ -110,12 +110,16 @@ func (l loaded) cluster(t *testing.T) {
 	if alone := l["alone"].Name; p.Name == alone {
 		t.Errorf("both have the name %s, and so the same volumes", alone)
 	}
+	const all = "nats://nats:4222,nats://nats-2:4222,nats://nats-3:4222"
+	if got := *p.Services["nats-admin"].Environment["NATS_URL"]; got != all {
+		t.Errorf("nats-admin: NATS_URL=%s", got)
+	}
 	for _, name := range []string{"users", "scheduling", "notifier"} {
 		s := p.Services[name]
 		if s.GetScale() != 2 || *s.Environment["NATS_REPLICAS"] != "3" {
 			t.Errorf("%s: %d replicas, NATS_REPLICAS=%s; want 2 and 3", name, s.GetScale(), *s.Environment["NATS_REPLICAS"])
 		}
-		if got := *s.Environment["NATS_URL"]; got != "nats://nats:4222,nats://nats-2:4222,nats://nats-3:4222" {
+		if got := *s.Environment["NATS_URL"]; got != all {
 			t.Errorf("%s: NATS_URL=%s", name, got)
 		}
 	}
@@ -243,8 +247,11 @@ func (l loaded) addresses(t *testing.T) {
 	})
 }
 
-// Own programs run with nothing that they don't need.
+// Own programs run with nothing that they don't need; so does the gateway, as far as Caddy's image allows.
 func (l loaded) confined(t *testing.T) {
+	if gateway := l["both"].Services["gateway"]; !gateway.ReadOnly || !slices.Contains(gateway.SecurityOpt, "no-new-privileges:true") {
+		t.Errorf("gateway: read-only %v, %v", gateway.ReadOnly, gateway.SecurityOpt)
+	}
 	for name, s := range l["both"].Services {
 		if s.Build == nil {
 			continue
