@@ -313,13 +313,33 @@ func (r *rig) roll(ctx context.Context, service string) error {
 	return nil
 }
 
-// leader is the node that leads SCHEDULING.
+// leader is the node that leads SCHEDULING. While another fault lasts there may be none, or none that answers: it is asked
+// for until that is over.
 func (r *rig) leader(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
+	defer cancel()
+	for {
+		node, err := r.askLeader(ctx)
+		if err == nil && node != "" {
+			return node, nil
+		}
+		select {
+		case <-ctx.Done():
+			return "", errors.Join(errors.New("SCHEDULING has no leader"), err)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// askLeader asks whichever node it meets, once.
+func (r *rig) askLeader(ctx context.Context) (string, error) {
 	nc, js, err := r.bus()
 	if err != nil {
 		return "", err
 	}
 	defer nc.Close()
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
 	stream, err := js.Stream(ctx, "SCHEDULING")
 	if err != nil {
 		return "", err
