@@ -151,7 +151,7 @@ func key(item hclsyntax.ObjectConsItem) string {
 
 // What `terraform fmt` would change, where there is no terraform.
 func TestTerraform_IsFormatted(t *testing.T) {
-	files := terraformFiles(t, ".tf", ".tftest.hcl")
+	files := terraformFiles(t, ".tf", ".tftest.hcl", ".tfmock.hcl")
 	if len(files) < 40 {
 		t.Fatalf("only %d files: have they moved?", len(files))
 	}

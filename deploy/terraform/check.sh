@@ -17,14 +17,20 @@ echo "terraform: $("$tool" version 2>/dev/null | head -n 1)"
 "$tool" fmt -check -diff -recursive
 echo "terraform: formatted"
 
-export TF_DATA_DIR TF_IN_AUTOMATION=1
-TF_DATA_DIR=$(mktemp -d)
-log=$(mktemp)
-trap 'rm -rf "$TF_DATA_DIR" "$log"' EXIT
+# The providers are fetched once. What init writes into a folder that has no lock file yet is not for keeping: it would
+# know the checksums of this machine alone.
+temporary=$(mktemp -d)
+export TF_IN_AUTOMATION=1 TF_DATA_DIR="$temporary/data" TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE=1
+export TF_PLUGIN_CACHE_DIR="${TF_PLUGIN_CACHE_DIR:-$temporary/plugins}"
+mkdir -p "$TF_PLUGIN_CACHE_DIR"
+log=$temporary/log unlocked=
+trap 'rm -rf "$temporary"; [ -z "$unlocked" ] || rm -f "$unlocked"' EXIT
 for folder in bootstrap environments/* modules/*; do
 	rm -rf "$TF_DATA_DIR"
+	[ -e "$folder/.terraform.lock.hcl" ] || unlocked=$folder/.terraform.lock.hcl
 	if ! "$tool" -chdir="$folder" init -backend=false -input=false -no-color >"$log" 2>&1; then
 		cat "$log" >&2
+		grep -qiE 'provider (packages|registry)|install provider|could not connect' "$log" || exit 1
 		not_run "validate and test: the providers can't be had here"
 	fi
 	"$tool" -chdir="$folder" validate -no-color >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
@@ -34,4 +40,6 @@ for folder in bootstrap environments/* modules/*; do
 	else
 		echo "terraform: $folder: valid"
 	fi
+	[ -z "$unlocked" ] || rm -f "$unlocked"
+	unlocked=
 done
