@@ -12,7 +12,7 @@ variable "cluster_name" {
 }
 
 variable "services" {
-  description = "By service: the least tasks that should run."
+  description = "By service: the least tasks that should run. None before the first release."
   type        = map(number)
 }
 

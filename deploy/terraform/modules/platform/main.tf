@@ -173,7 +173,7 @@ module "observability" {
   name            = var.name
   alarm_topic_arn = aws_sns_topic.alarms.arn
   cluster_name    = aws_ecs_cluster.this.name
-  services        = { for service, size in var.sizes : service => size.min }
+  services        = { for service, size in var.sizes : service => size.min if var.serves }
   gateway         = module.gateway.dimensions
   database = {
     identifier      = module.database.identifier

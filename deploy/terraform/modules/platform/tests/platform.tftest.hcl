@@ -62,6 +62,19 @@ run "wired" {
   }
 }
 
+run "no_alarm_before_the_first_release" {
+  command = plan
+
+  variables {
+    serves = false
+  }
+
+  assert {
+    condition     = !anytrue([for alarm in module.observability.alarms : endswith(alarm, "-tasks")])
+    error_message = "What doesn't serve yet isn't missed."
+  }
+}
+
 run "too_few_connections_are_refused" {
   command = plan
 
