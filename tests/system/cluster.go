@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -235,12 +236,22 @@ func WaitReady(ctx context.Context, origin string, limit time.Duration) error {
 	}
 }
 
-// FreeAddrs finds loopback addresses that are free now. They are below the ephemeral range, so that no outgoing
-// connection takes one between the look and the use.
+// Ports below the ephemeral range, so that no outgoing connection takes one between the look and the use.
+const firstPort, ports = 20000, 12768
+
+// lastPort counts on from port to port, so that two calls never find the same one; processes that were started one after
+// the other begin some way apart, for the same reason.
+var lastPort atomic.Int64
+
+// FreeAddrs finds loopback addresses that are free now.
 func FreeAddrs(ctx context.Context, n int) ([]string, error) {
 	var found []string
-	for port := 20000 + os.Getpid()%10000; port < 32768 && len(found) < n; port++ {
-		addr := fmt.Sprintf("127.0.0.1:%d", port)
+	first := int64(os.Getpid()) * 97
+	for range ports {
+		if len(found) == n {
+			return found, nil
+		}
+		addr := fmt.Sprintf("127.0.0.1:%d", firstPort+(first+lastPort.Add(1))%ports)
 		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 		if err != nil {
 			if errors.Is(err, syscall.EADDRINUSE) {
@@ -251,10 +262,7 @@ func FreeAddrs(ctx context.Context, n int) ([]string, error) {
 		ln.Close()
 		found = append(found, addr)
 	}
-	if len(found) < n {
-		return nil, fmt.Errorf("found only %d free ports of %d", len(found), n)
-	}
-	return found, nil
+	return nil, fmt.Errorf("found only %d free ports of %d", len(found), n)
 }
 
 // waitListens waits until something accepts connections at addr.
