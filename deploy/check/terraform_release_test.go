@@ -44,13 +44,18 @@ func TestTerraform_WhatServesIsToldLast(t *testing.T) {
 	if diff := cmp.Diff(services, waits); diff != "" {
 		t.Errorf("terraform_data.release: services (-), waits for (+):\n%s", diff)
 	}
+	told := 0
 	for _, b := range platform.blocks("output") {
 		if b.Labels[0] == "image_tag" || b.Labels[0] == "serves" {
+			told++
 			for _, traversal := range hclsyntax.Variables(b.Body.Attributes["value"].Expr) {
 				if got := name(traversal, 0, 2); got != "terraform_data.release" {
 					t.Errorf("output %s is %s, which is written before the services are steady", b.Labels[0], got)
 				}
 			}
 		}
+	}
+	if told != 2 {
+		t.Errorf("%d outputs tell what serves, want image_tag and serves", told)
 	}
 }

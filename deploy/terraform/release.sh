@@ -27,6 +27,11 @@ run_task() {
 
 serving=$(output serves)
 before=$(output image_tag)
+# Runs that wait for approval can be approved in any order.
+if [ "${MIGRATE:-true}" = true ] && [ "$before" != "$tag" ] && git merge-base --is-ancestor "$tag" "${before:-none}" 2>/dev/null; then
+	echo "$environment serves $before, which is newer than $tag; MIGRATE=false goes back" >&2
+	exit 1
+fi
 if [ "${MIGRATE:-true}" = true ]; then
 	terraform apply -auto-approve -var "serves=${serving:-false}" -var "image_tag=${before:-$tag}" -var "migrate_image_tag=$tag"
 	for task in roles migrate-users migrate-scheduling migrate-notifier; do run_task "$task"; done

@@ -52,11 +52,7 @@ func (a *App) up(ctx context.Context) error {
 	if a.started.Load() {
 		return nil
 	}
-	err := a.ready(ctx)
-	if err == nil {
-		a.started.Store(true)
-	}
-	return err
+	return a.ready(ctx)
 }
 
 // ready says what is missing, nil when requests can be served.
@@ -64,7 +60,11 @@ func (a *App) ready(ctx context.Context) error {
 	if a.draining.Load() {
 		return errDraining
 	}
-	return a.readiness.outcome(ctx)
+	err := a.readiness.outcome(ctx)
+	if err == nil {
+		a.started.Store(true)
+	}
+	return err
 }
 
 // healthPages are the public ones: they say whether, never what.

@@ -79,17 +79,17 @@ func DeadLetters(ctx context.Context, cfg Config, args []string, out io.Writer) 
 	})
 }
 
-// redrive hands back each, whatever becomes of the others, and says in the end which it could not.
+// redrive hands back each, though others are refused, and says in the end which were.
 func redrive(ctx context.Context, server *api.Server, ids []uuid.UUID, out io.Writer) error {
 	var faults []error
 	for _, id := range ids {
 		_, err := server.RedriveDeadLetter(ctx, api.RedriveDeadLetterRequestObject{Id: id})
 		if problem := (web.Problem{}); errors.As(err, &problem) {
-			err = errors.New(problem.Detail.EN)
+			faults = append(faults, fmt.Errorf("%s: %s", id, problem.Detail.EN))
+			continue
 		}
 		if err != nil {
-			faults = append(faults, fmt.Errorf("%s: %w", id, err))
-			continue
+			return errors.Join(append(faults, fmt.Errorf("%s: %w", id, err))...)
 		}
 		fmt.Fprintln(out, id, "handed back")
 	}

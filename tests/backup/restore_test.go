@@ -26,11 +26,7 @@ const (
 // TestRestore loses databases and streams. From the dumps everything acknowledged is there again, a replay fills the
 // streams, nobody is written to twice, and bookings go on.
 func TestRestore(t *testing.T) {
-	for _, program := range []string{"pg_dump", "pg_restore", "psql"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("backups are made with PostgreSQL's own programs, and %s is not installed", program)
-		}
-	}
+	system.Needs(t, "pg_dump", "pg_restore", "psql")
 	dir := system.DataDir(t)
 	c, err := system.StartCluster(t.Context(), system.ClusterConfig{Dir: dir})
 	if err != nil {

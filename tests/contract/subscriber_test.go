@@ -3,7 +3,6 @@ package contract_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -23,6 +22,7 @@ import (
 	"github.com/healthmed/healthmed/pkg/bus"
 	"github.com/healthmed/healthmed/pkg/events"
 	"github.com/healthmed/healthmed/pkg/natstest"
+	"github.com/healthmed/healthmed/tests/system"
 )
 
 const (
@@ -316,19 +316,9 @@ func packages() []string {
 	return []string{"@nats-io/transport-node@3.4.0", "@nats-io/jetstream@3.4.0"}
 }
 
-// Node is not needed to work on this repository. Where it is missing, this one test is left out; continuous
-// integration has it and must not leave it out.
 func TestJavaScriptSubscriber_HandlesEachEventOnce(t *testing.T) {
 	t.Parallel()
-	leaveOut := t.Skipf
-	if os.Getenv("CI") != "" {
-		leaveOut = t.Fatalf
-	}
-	for _, tool := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			leaveOut("the JavaScript subscriber was not tried: %v", err)
-		}
-	}
+	system.Needs(t, "node", "npm")
 	dir := t.TempDir()
 	source, err := os.ReadFile("subscriber/subscriber.mjs")
 	if err != nil {
@@ -341,7 +331,7 @@ func TestJavaScriptSubscriber_HandlesEachEventOnce(t *testing.T) {
 	defer cancel()
 	install := exec.CommandContext(ctx, "npm", append([]string{"install", "--no-audit", "--no-fund", "--no-package-lock", "--prefer-offline", "--ignore-scripts", "--prefix", dir}, packages()...)...)
 	if out, err := install.CombinedOutput(); err != nil {
-		leaveOut("the JavaScript subscriber was not tried: %v", errors.Join(err, errors.New(string(out))))
+		system.LeaveOut(t, "npm install: %v\n%s", err, out)
 	}
 	handlesEachEventOnce(t, dir, "node", "subscriber.mjs")
 }

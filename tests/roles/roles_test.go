@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/healthmed/healthmed/pkg/localpg"
+	pg "github.com/healthmed/healthmed/pkg/postgres"
 	"github.com/healthmed/healthmed/tests/system"
 )
 
@@ -18,9 +19,7 @@ const script = "../../deploy/terraform/modules/database/roles.sh"
 
 // TestRoles gives each service a database that is its own alone, twice over, and then a new password to one of them.
 func TestRoles(t *testing.T) {
-	if _, err := exec.LookPath("psql"); err != nil {
-		t.Skip("the script runs psql, which is not installed")
-	}
+	system.Needs(t, "psql")
 	ctx := t.Context()
 	server, err := localpg.Start(ctx, localpg.Config{Dir: system.DataDir(t), Throwaway: true})
 	if err != nil {
@@ -45,17 +44,17 @@ func TestRoles(t *testing.T) {
 	execute(t, scheduling, "CREATE EXTENSION btree_gist") // what its migrations ask for
 
 	t.Run("nobody enters another's", func(t *testing.T) {
-		refused(t, as(server, "scheduling", "other", "users"))
+		refused(t, as(server, "scheduling", "other", "users"), "42501") // insufficient privilege
 	})
 	t.Run("again, with a new password", func(t *testing.T) {
 		makeRoles(t, server, "USERS_PASSWORD=second", "SCHEDULING_PASSWORD=other")
 		execute(t, connect(t, as(server, "users", "second", "users")), "SELECT FROM held")
-		refused(t, as(server, "users", "first", "users"))
+		refused(t, as(server, "users", "first", "users"), "28P01") // invalid password
 	})
 	t.Run("the master is a member of none of them", func(t *testing.T) {
 		master := connect(t, as(server, "postgres", "master", "postgres"))
-		if _, err := master.Exec(ctx, "SET ROLE users"); err == nil {
-			t.Error("the master's password opens the services' tables")
+		if _, err := master.Exec(ctx, "SET ROLE users"); pg.Code(err) != "42501" { // insufficient privilege
+			t.Errorf("the master's password opens the services' tables: %v", err)
 		}
 	})
 	t.Run("a missing password is no empty one", func(t *testing.T) {
@@ -100,12 +99,14 @@ func connect(t *testing.T, dsn string) *pgx.Conn {
 	return conn
 }
 
-func refused(t *testing.T, dsn string) {
+func refused(t *testing.T, dsn, code string) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), dsn)
 	if err == nil {
 		_ = conn.Close(t.Context())
-		t.Error("is let in")
+	}
+	if got := pg.Code(err); got != code {
+		t.Errorf("%v, want %s", err, code)
 	}
 }
 

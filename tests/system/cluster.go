@@ -10,8 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/healthmed/healthmed/pkg/localpg"
@@ -234,35 +232,6 @@ func WaitReady(ctx context.Context, origin string, limit time.Duration) error {
 		case <-tick.C:
 		}
 	}
-}
-
-// Ports below the ephemeral range, so that no outgoing connection takes one between the look and the use.
-const firstPort, ports = 20000, 12768
-
-// lastPort counts on from port to port, so that two calls never find the same one; processes that were started one after
-// the other begin some way apart, for the same reason.
-var lastPort atomic.Int64
-
-// FreeAddrs finds loopback addresses that are free now.
-func FreeAddrs(ctx context.Context, n int) ([]string, error) {
-	var found []string
-	first := int64(os.Getpid()) * 97
-	for range ports {
-		if len(found) == n {
-			return found, nil
-		}
-		addr := fmt.Sprintf("127.0.0.1:%d", firstPort+(first+lastPort.Add(1))%ports)
-		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
-		if err != nil {
-			if errors.Is(err, syscall.EADDRINUSE) {
-				continue
-			}
-			return nil, fmt.Errorf("free port: %w", err)
-		}
-		ln.Close()
-		found = append(found, addr)
-	}
-	return nil, fmt.Errorf("found only %d free ports of %d", len(found), n)
 }
 
 // waitListens waits until something accepts connections at addr.

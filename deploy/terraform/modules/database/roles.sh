@@ -9,7 +9,7 @@ export PGSSLROOTCERT PGSSLMODE="${PGSSLMODE:-verify-full}" PGDATABASE=postgres
 printf '%s\n' "$DATABASE_CA" >"$PGSSLROOTCERT"
 
 for database in $DATABASES; do
-	variable="${database^^}_PASSWORD"
+	variable=$(tr '[:lower:]' '[:upper:]' <<<"$database")_PASSWORD
 	# As a setting of the session, the password stands in no statement, and so in no log of slow or failed ones.
 	export PGOPTIONS="-c healthmed.password=${!variable:?}"
 	psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --set name="$database" <<'SQL'

@@ -1,7 +1,7 @@
-# The private load balancer: it knows which tasks are ready, and routes by path.
+# The private load balancer: it knows which tasks are up, and routes by path.
 
 locals {
-  # The services tell their readiness on the port that is never public; the pages' web server has no other.
+  # The services tell how they are on the port that is never public; the pages' web server has no other.
   targets = {
     # Not /readyz: ECS replaces what the load balancer finds unhealthy, and tasks that have lost their database find it
     # again sooner than their successors would start.

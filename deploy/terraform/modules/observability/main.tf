@@ -10,7 +10,7 @@ locals {
         above     = 0.01, periods = 5
       }
       "balancer-5xx" = {
-        means     = "The load balancer itself answers 5xx: no task is ready. docs/operations.md#servicedown"
+        means     = "The load balancer itself answers 5xx: no task does. docs/operations.md#servicedown"
         namespace = "AWS/ApplicationELB", metric = "HTTPCode_ELB_5XX_Count", dimensions = { LoadBalancer = var.gateway.balancer }, statistic = "Sum"
         above     = 10, periods = 3
       }
@@ -46,8 +46,8 @@ locals {
       }
     },
     {
-      for service, group in var.gateway.target_groups : "${service}-unready" => {
-        means      = "A task of ${service} isn't ready. docs/operations.md#servicedown"
+      for service, group in var.gateway.target_groups : "${service}-unhealthy" => {
+        means      = "A task of ${service} doesn't come up, or doesn't answer. docs/operations.md#servicedown"
         namespace  = "AWS/ApplicationELB", metric = "UnHealthyHostCount", statistic = "Minimum"
         dimensions = { LoadBalancer = var.gateway.balancer, TargetGroup = group }
         above      = 0, periods = 5

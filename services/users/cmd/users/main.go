@@ -1,5 +1,5 @@
 // Command users runs the users service. Sub-commands: migrate applies migrations; healthcheck asks a running service
-// whether it is ready; outbox looks after the events that wait to be published; rotate-keys encrypts anew under the current
+// whether it is up; outbox looks after the events that wait to be published; rotate-keys encrypts anew under the current
 // keys; audit-drop ends the retention of old audit entries.
 package main
 

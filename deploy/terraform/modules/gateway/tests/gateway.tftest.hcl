@@ -47,7 +47,7 @@ run "private_behind_it" {
 
   assert {
     condition     = aws_lb_target_group.this["scheduling"].health_check[0].port == "9090" && aws_lb_target_group.this["scheduling"].health_check[0].path == "/startupz"
-    error_message = "The load balancer asks for readiness on the port that isn't public."
+    error_message = "The load balancer asks whether it is up on the port that isn't public."
   }
 }
 
