@@ -2,6 +2,7 @@ package system
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
@@ -18,7 +19,7 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	os.Stdout.WriteString(strings.Join(addrs, " ") + "\n")
+	fmt.Println(strings.Join(addrs, " "))
 	_, _ = os.Stdin.Read(make([]byte, 1)) // until the other has found its own
 }
 

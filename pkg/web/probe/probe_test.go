@@ -1,12 +1,13 @@
 package probe_test
 
 import (
+	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/healthmed/healthmed/pkg/web/probe"
 )
@@ -36,9 +37,8 @@ func TestLocal(t *testing.T) {
 			t.Errorf("%s: %v, want %s", path, err, want)
 		}
 	}
-	begun := time.Now()
-	if err := probe.Local(t.Context(), ":"+port, "/hangs"); err == nil || time.Since(begun) > 3*time.Second {
-		t.Errorf("a server that hangs: %v after %s", err, time.Since(begun))
+	if err := probe.Local(t.Context(), ":"+port, "/hangs"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a server that hangs: %v", err)
 	}
 	if err := probe.Local(t.Context(), "9090", "/good"); err == nil {
 		t.Error("an address without a colon goes well")
