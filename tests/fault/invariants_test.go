@@ -196,9 +196,15 @@ func TestInDoubt_CountsWhatACrashMayCost(t *testing.T) {
 	e := sound()
 	e.Deliveries[0].Resends = 1
 	e.Mails = append(e.Mails, Mail{ID: "x2", DeliveryID: "m1", At: noon})
-	e.Windows = append(e.Windows, Window{Parts: []string{"notifier-2"}, From: noon, To: noon})
+	fault := Window{Parts: []string{"notifier-2"}, From: noon.Add(time.Second), To: noon.Add(time.Minute)} // before the answer was recorded
+	e.Windows = append(e.Windows, fault)
 	if found := Check(e); len(found) != 0 {
 		t.Error(found)
+	}
+	later := e
+	later.Windows = []Window{{Parts: fault.Parts, From: noon.Add(10 * time.Second), To: fault.To}}
+	if found := Check(later); len(found) == 0 {
+		t.Error("a fault that came after the e-mail was recorded excuses its being sent twice")
 	}
 	if list := InDoubt(e); len(list) != 1 {
 		t.Errorf("counted %v, want one", list)
