@@ -85,6 +85,8 @@ func TestCompose(t *testing.T) {
 	t.Run("published on this machine alone, where the standalone is", l.ports)
 	t.Run("every address is there", l.addresses)
 	t.Run("own programs and the gateway are confined", l.confined)
+	t.Run("logs don't fill the disk", l.logs)
+	t.Run("the gateway is the one that is tested", l.gateway)
 	t.Run("every setting is documented", l.documented)
 	t.Run("tells the services what the standalone does", l.asStandalone)
 }
@@ -128,6 +130,40 @@ func (l loaded) cluster(t *testing.T) {
 		if got := *s.Environment["NATS_SERVER_NAME"]; got != name || !slices.Contains(s.Command, "/etc/nats/cluster.conf") {
 			t.Errorf("%s is called %s and started with %v", name, got, s.Command)
 		}
+	}
+}
+
+// The engine's default keeps all that was ever said; local rotates.
+func (l loaded) logs(t *testing.T) {
+	l.each(t, func(t *testing.T, _ string, p *types.Project) {
+		for name, s := range p.Services {
+			if s.Logging == nil || s.Logging.Driver != "local" {
+				t.Errorf("%s: logging is %+v", name, s.Logging)
+			}
+		}
+	})
+}
+
+// Which replica a request goes to is Caddy's to decide, and has changed between its versions.
+func (l loaded) gateway(t *testing.T) {
+	modules, err := os.ReadFile(root + "/deploy/check/go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	version := regexp.MustCompile(`caddy/v2 v(\S+)`).FindSubmatch(modules)
+	if version == nil {
+		t.Fatal("Caddy isn't a module of these tests")
+	}
+	image := "caddy:" + string(version[1]) + "-alpine"
+	if got := l["alone"].Services["gateway"].Image; got != image {
+		t.Errorf("compose: %s, tested: %s", got, image)
+	}
+	dockerfile, err := os.ReadFile(root + "/deploy/gateway/Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(dockerfile), "\nFROM "+image+"\n") {
+		t.Errorf("deploy/gateway/Dockerfile isn't from %s", image)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -12,9 +13,11 @@ import (
 	"net/http/httptest"
 	"os"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,6 +30,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/healthmed/healthmed/deploy/check/running"
 )
@@ -87,18 +91,39 @@ func TestGateway_WithoutServices(t *testing.T) {
 	}
 }
 
-// Every replica of a service has its part of what is asked one after another, and whoever asks doesn't notice that one goes.
+// Every replica that a name has gets its part of what is asked one after another, one that is new too, and whoever asks
+// doesn't notice that one goes.
 func TestGateway_Replicas(t *testing.T) {
 	const asked = 60
-	var answered [2]atomic.Int64
-	var replicas [2]*httptest.Server
+	_, port, _ := net.SplitHostPort(free(t)) // made by free
+	var answered [3]atomic.Int64
+	var replicas [3]*httptest.Server
 	for i := range replicas {
-		replicas[i] = httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { answered[i].Add(1) }))
+		listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.%d:%s", i+1, port))
+		if errors.Is(err, syscall.EADDRNOTAVAIL) && runtime.GOOS != "linux" {
+			t.Skip("not tried: this system has one loopback address until it is told of more")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		replicas[i] = httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { answered[i].Add(1) }))
+		replicas[i].Listener.Close()
+		replicas[i].Listener = listener
+		replicas[i].Start()
 		defer replicas[i].Close()
 	}
-	nobody := "http://" + free(t)
-	origin := serve(t, map[string]string{"users": replicas[0].URL + " " + replicas[1].URL, "scheduling": nobody, "notifier": nobody})
+	var users atomic.Pointer[[]byte] // the last bytes of their addresses
+	users.Store(&[]byte{1, 2})
+	names := nameServer(t, func(name string) []byte {
+		if name == "users." {
+			return *users.Load()
+		}
+		return nil
+	})
+	file, origin := gatewayFile(t)
+	origin = load(t, replaced(t, file, "dynamic a {args[0]} 8080 {", "dynamic a {args[0]} "+port+" {\n\t\tresolvers "+names), origin)
 	ask60 := func() {
+		t.Helper()
 		for range asked {
 			if a := ask(t, origin, question{path: "/v1/me"}); a.Status != http.StatusOK {
 				t.Errorf("%+v", a)
@@ -111,39 +136,93 @@ func TestGateway_Replicas(t *testing.T) {
 	}
 	replicas[0].Close()
 	ask60()
-	if all := answered[0].Load() + answered[1].Load(); all != 2*asked {
-		t.Errorf("%d requests were answered, want %d", all, 2*asked)
+	users.Store(&[]byte{2, 3})
+	for deadline := time.Now().Add(10 * time.Second); answered[2].Load() == 0; ask60() {
+		if time.Now().After(deadline) {
+			t.Fatal("a new replica gets nothing")
+		}
 	}
 }
 
-// serve runs the Caddyfile over services at other addresses than docker-compose.yml's, and returns its origin. Where those
-// have names, here a service has the origins of its replicas, by spaces.
-func serve(t *testing.T, services map[string]string) string {
+// nameServer answers for names with addresses of this machine, of which it is told the last bytes, and returns its own address.
+func nameServer(t *testing.T, lookUp func(name string) []byte) string {
 	t.Helper()
-	body, err := os.ReadFile(root + "/deploy/gateway/Caddyfile")
+	conn, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, addr := string(body), free(t)
-	replace := func(old, by string) {
-		if !strings.Contains(file, old) {
-			t.Fatalf("the Caddyfile has no %q", old)
+	t.Cleanup(func() { conn.Close() })
+	go func() {
+		for packet := make([]byte, 4096); ; {
+			n, from, err := conn.ReadFrom(packet)
+			if err != nil {
+				return // closed
+			}
+			var m dnsmessage.Message
+			if m.Unpack(packet[:n]) != nil || len(m.Questions) != 1 {
+				continue
+			}
+			m.Response, m.Additionals = true, nil
+			q := m.Questions[0]
+			found := lookUp(q.Name.String())
+			if found == nil {
+				m.RCode = dnsmessage.RCodeNameError
+			}
+			for _, last := range found {
+				m.Answers = append(m.Answers, dnsmessage.Resource{
+					Header: dnsmessage.ResourceHeader{Name: q.Name, Type: dnsmessage.TypeA, Class: q.Class},
+					Body:   &dnsmessage.AResource{A: [4]byte{127, 0, 0, last}},
+				})
+			}
+			if answer, err := m.Pack(); err == nil {
+				_, _ = conn.WriteTo(answer, from) // who got none asks again
+			}
 		}
-		file = strings.ReplaceAll(file, old, by)
-	}
-	_, port, _ := net.SplitHostPort(addr) // made by free
-	replace("\n:8080 {\n", "\n:"+port+" {\n\tbind 127.0.0.1\n")
-	replace("root * /srv", "root * "+running.Root()+"/deploy/standalone/pages")
-	replace("dynamic a {args[0]} 8080 {\n\t\trefresh 1s\n\t\tversions ipv4\n\t}", "to {args[:]}")
-	replace("import replicas {args[0]}", "import replicas {args[:]}")
-	for name, origins := range services {
+	}()
+	return conn.LocalAddr().String()
+}
+
+// serve runs the Caddyfile over services at other addresses than docker-compose.yml's, one origin each where those have a
+// name, and returns its origin.
+func serve(t *testing.T, services map[string]string) string {
+	t.Helper()
+	file, origin := gatewayFile(t)
+	file = replaced(t, file, "dynamic a {args[0]} 8080 {\n\t\trefresh 1s\n\t\tversions ipv4\n\t}", "to {args[0]}")
+	for name, address := range services {
 		for _, snippet := range []string{"service", "replicas"} {
-			file = strings.ReplaceAll(file, "import "+snippet+" "+name+"\n", "import "+snippet+" "+origins+"\n")
+			file = strings.ReplaceAll(file, "import "+snippet+" "+name+"\n", "import "+snippet+" "+address+"\n")
 		}
 		if strings.Contains(file, name+"\n") {
 			t.Fatalf("the Caddyfile still has %s", name)
 		}
 	}
+	return load(t, file, origin)
+}
+
+// gatewayFile is the Caddyfile, to listen at a free address of this machine, which is returned as its origin.
+func gatewayFile(t *testing.T) (file, origin string) {
+	t.Helper()
+	body, err := os.ReadFile(root + "/deploy/gateway/Caddyfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := free(t)
+	_, port, _ := net.SplitHostPort(addr) // made by free
+	file = replaced(t, string(body), "\n:8080 {\n", "\n:"+port+" {\n\tbind 127.0.0.1\n")
+	return replaced(t, file, "root * /srv", "root * "+running.Root()+"/deploy/standalone/pages"), "http://" + addr
+}
+
+func replaced(t *testing.T, file, old, by string) string {
+	t.Helper()
+	if !strings.Contains(file, old) {
+		t.Fatalf("the Caddyfile has no %q", old)
+	}
+	return strings.ReplaceAll(file, old, by)
+}
+
+// load runs a Caddyfile until the test ends, and returns the origin that it was given.
+func load(t *testing.T, file, origin string) string {
+	t.Helper()
 	adapter := caddyfile.Adapter{ServerType: httpcaddyfile.ServerType{}}
 	config, warnings, err := adapter.Adapt([]byte(file), map[string]any{"filename": "Caddyfile"})
 	if err != nil || len(warnings) > 0 {
@@ -157,7 +236,7 @@ func serve(t *testing.T, services map[string]string) string {
 			t.Error(err)
 		}
 	})
-	return "http://" + addr
+	return origin
 }
 
 // free is an address where nobody listens.
