@@ -137,12 +137,17 @@ func (r *rig) storm(ctx context.Context, world *world, clients int, seed uint64,
 	defer stop()
 	r.began = time.Now()
 	var wg sync.WaitGroup
-	faults := make([]error, len(plan))
+	faults := make([]error, len(plan)+1)
 	for i, f := range plan {
 		wg.Go(func() { faults[i] = r.inject(ctx, f) })
 	}
+	watched, unwatch := context.WithCancel(ctx)
+	watch := sync.WaitGroup{}
+	watch.Go(func() { faults[len(plan)] = r.watchMachine(watched) })
 	world.run(loaded, clients, seed)
 	wg.Wait()
+	unwatch()
+	watch.Wait()
 	if err := errors.Join(faults...); err != nil {
 		return err
 	}

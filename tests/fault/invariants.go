@@ -18,7 +18,7 @@ type Evidence struct {
 // Window is when a fault was in force, and on which parts.
 type Window struct {
 	Fault string
-	Parts []string // scheduling-1, postgres, nats, ses, scheduling-1>postgres, ...
+	Parts []string // scheduling-1, postgres, nats, ses, scheduling-1>postgres, machine, ...
 	From  time.Time
 	To    time.Time // when it was healed
 }
@@ -419,9 +419,13 @@ func unexplained(e Evidence) (found []string) {
 // aftermath is how long after its end a fault may still show: reconnecting, restarting, a call that hangs to its limit.
 const aftermath = 15 * time.Second
 
-// near tells whether a fault of one of the parts was in force in a stretch of time, or had been shortly before.
+// near tells whether a fault of one of the parts was in force in a stretch of time, or had been shortly before, or the
+// machine itself stood still in it.
 func near(windows []Window, from, to time.Time, parts ...string) bool {
 	return slices.ContainsFunc(windows, func(w Window) bool {
+		if slices.Contains(w.Parts, machine) {
+			return !to.Before(w.From) && !from.After(w.To.Add(stall))
+		}
 		if to.Before(w.From) || from.After(w.To.Add(aftermath)) {
 			return false
 		}

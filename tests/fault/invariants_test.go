@@ -211,6 +211,25 @@ func TestInDoubt_CountsWhatACrashMayCost(t *testing.T) {
 	}
 }
 
+// What fails because everything had to wait for the machine is no fault of the system; what fails later is.
+func TestCheck_KnowsWhenTheMachineStoodStill(t *testing.T) {
+	for late, want := range map[time.Duration]int{0: 0, 900 * time.Millisecond: 0, 2 * time.Second: 1} {
+		e := sound()
+		from := noon.Add(late) // the requests of sound take the second after noon
+		e.Windows = []Window{{Parts: []string{machine}, From: from, To: from.Add(time.Second)}}
+		if late > time.Second {
+			e.Windows = append(e.Windows, Window{Parts: []string{machine}, From: noon.Add(-2 * time.Second), To: noon.Add(-time.Second)})
+		}
+		kinds := map[string]bool{}
+		for _, v := range Check(e) {
+			kinds[v.Invariant] = true
+		}
+		if len(kinds) != want {
+			t.Errorf("standing still %s after noon: %v", late, kinds)
+		}
+	}
+}
+
 func TestPlan_IsTheSameForASeed(t *testing.T) {
 	shape := Shape{Length: 25 * time.Second, Faults: 8, Replicas: 2, Nodes: 3}
 	first := Plan(7, shape)
