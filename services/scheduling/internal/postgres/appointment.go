@@ -24,22 +24,15 @@ func scanAppointment(row pgx.CollectableRow) (a booking.Appointment, err error) 
 	return a, err
 }
 
-func one(ctx context.Context, q querier, sql string, args ...any) (booking.Appointment, error) {
-	rows, err := q.Query(ctx, sql, args...)
+func loadAppointment(ctx context.Context, q querier, id uuid.UUID) (booking.Appointment, error) {
+	rows, err := q.Query(ctx, `SELECT `+appointmentColumns+` FROM appointments WHERE id = $1 AND status <> 'held'`, id)
 	if err != nil {
 		return booking.Appointment{}, err
 	}
 	return pgx.CollectExactlyOneRow(rows, scanAppointment)
 }
 
-func loadAppointment(ctx context.Context, q querier, id uuid.UUID) (booking.Appointment, error) {
-	return one(ctx, q, `SELECT `+appointmentColumns+` FROM appointments WHERE id = $1 AND status <> 'held'`, id)
-}
-
-func lockAppointment(ctx context.Context, tx pgx.Tx, id uuid.UUID) (booking.Appointment, error) {
-	return one(ctx, tx, `SELECT `+appointmentColumns+` FROM appointments
-WHERE id = $1 AND status <> 'held' FOR UPDATE`, id)
-}
+const lockAppointment = `SELECT ` + appointmentColumns + ` FROM appointments WHERE id = $1 AND status <> 'held' FOR UPDATE`
 
 // Appointment is one appointment, as one of its two people or an attendant sees it.
 func (s *Store) Appointment(ctx context.Context, id uuid.UUID, by booking.Actor) (booking.Appointment, error) {

@@ -210,7 +210,9 @@ func (s *Store) try(ctx context.Context, c claim, schedule *booking.Schedule, re
 func (s *Store) tryUnchanging(ctx context.Context, c claim) (t try, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		t = try{keyFree: true}
-		if err := lockBoth(ctx, tx, c.doctor, c.patient); err != nil {
+		locks := &pgx.Batch{}
+		queueLocks(locks, c.doctor, c.patient)
+		if err := send(ctx, tx, locks); err != nil {
 			return err
 		}
 		schedule, err := s.loadSchedule(ctx, tx, c.doctor)
@@ -255,7 +257,7 @@ func (s *Store) write(ctx context.Context, w write) (keyFree, written bool, err 
 	} else {
 		err = pg.Retry(ctx, func(ctx context.Context) error {
 			b := &pgx.Batch{}
-			b.Queue(lockPerson, lockOf(w.lock))
+			queueLocks(b, w.lock)
 			b.Queue(w.sql, w.args...).QueryRow(func(row pgx.Row) error { return row.Scan(&keyFree, &written) })
 			return s.pool.SendBatch(ctx, b).Close()
 		})
@@ -332,10 +334,14 @@ func (s *Store) look(ctx context.Context, c claim, w write) (r reasons, err erro
 	return r, nil
 }
 
-// lockPerson takes a person's advisory lock until the transaction ends. In a batch with the statement that counts what
-// is theirs it costs no round trip; as a statement of its own, because a statement sees nothing that is committed while
-// it waits.
+// lockPerson takes a person's advisory lock until the transaction ends, as a statement of its own, because a statement sees
+// nothing that is committed while it waits.
 const lockPerson = `SELECT pg_advisory_xact_lock($1)`
+
+// longerWait is for a turn: who queues for a person's lock waits for several transactions, where any other lock is waited
+// for until one has ended.
+const longerWait = `
+SELECT set_config('lock_timeout', (3000 * extract(epoch FROM current_setting('lock_timeout')::interval))::int::text, true)`
 
 // lockOf is a person's advisory lock: held by whoever moves an appointment of theirs, changes their schedule, or adds to
 // what is limited for each.
@@ -343,16 +349,14 @@ func lockOf(person uuid.UUID) int64 {
 	return int64(binary.BigEndian.Uint64(person[:8]) ^ binary.BigEndian.Uint64(person[8:]))
 }
 
-// lockBoth locks doctor and patient in an order that cannot deadlock.
-func lockBoth(ctx context.Context, tx pgx.Tx, doctor, patient uuid.UUID) error {
-	both := []uuid.UUID{doctor, patient}
-	slices.SortFunc(both, func(x, y uuid.UUID) int { return bytes.Compare(x[:], y[:]) })
-	for _, person := range both {
-		if _, err := tx.Exec(ctx, lockPerson, lockOf(person)); err != nil {
-			return err
-		}
+// queueLocks takes people's locks in an order that cannot deadlock. In a batch with what is done under them it costs no
+// round trip.
+func queueLocks(b *pgx.Batch, people ...uuid.UUID) {
+	slices.SortFunc(people, func(x, y uuid.UUID) int { return bytes.Compare(x[:], y[:]) })
+	b.Queue(longerWait)
+	for _, person := range people {
+		b.Queue(lockPerson, lockOf(person))
 	}
-	return nil
 }
 
 // conflict translates the violation of one of the two exclusion constraints.

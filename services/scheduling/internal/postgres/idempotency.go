@@ -73,12 +73,16 @@ func (r Request) enter(ctx context.Context, tx pgx.Tx) (Answer, bool, error) {
 	if r.Key == "" {
 		return Answer{}, false, nil
 	}
-	var mine bool
-	if err := tx.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock($1)`, r.lock()).Scan(&mine); err != nil {
-		return Answer{}, false, err
-	}
+	var mine, found bool
+	var a Answer
+	b := &pgx.Batch{}
+	b.Queue(`SELECT pg_try_advisory_xact_lock($1)`, r.lock()).QueryRow(func(row pgx.Row) error { return row.Scan(&mine) })
 	// A statement of its own: its snapshot is younger than the lock, so it sees what the last holder committed.
-	a, found, err := r.answer(tx.QueryRow(ctx, storedAnswer, r.Caller, r.Key))
+	b.Queue(storedAnswer, r.Caller, r.Key).QueryRow(func(row pgx.Row) (err error) {
+		a, found, err = r.answer(row)
+		return err
+	})
+	err := send(ctx, tx, b)
 	if err == nil && !found && !mine {
 		err = ErrInProgress
 	}

@@ -193,7 +193,9 @@ func (s *Store) changeSchedule(ctx context.Context, doctor uuid.UUID, ifVersion 
 			return err
 		}
 		// One change of a schedule at a time, its first one included.
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, lockOf(doctor)); err != nil {
+		lock := &pgx.Batch{}
+		queueLocks(lock, doctor)
+		if err := send(ctx, tx, lock); err != nil {
 			return err
 		}
 		if err := checkVersion(ctx, tx, doctor, ifVersion); err != nil {

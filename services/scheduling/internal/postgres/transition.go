@@ -23,50 +23,36 @@ type Transition struct {
 // Change makes a transition: appointment, history, event, freed time and answer in one transaction. Who may not read
 // the appointment is told that it doesn't exist.
 func (s *Store) Change(ctx context.Context, t Transition, req Request, render Render[booking.Appointment]) (Answer, error) {
-	a, err := s.transition(ctx, t, req, render, lockAppointment)
+	a, err := s.transition(ctx, t, req, render, s.take)
 	return s.concluded(ctx, req, a, err)
 }
 
 // Reschedule is Change for a move. Movers of the same doctor or patient go one after another, in an order that
 // cannot deadlock: contended updates under exclusion constraints stall each other otherwise. The constraints decide.
 func (s *Store) Reschedule(ctx context.Context, t Transition, req Request, render Render[booking.Appointment]) (Answer, error) {
-	lock := func(ctx context.Context, tx pgx.Tx, id uuid.UUID) (booking.Appointment, error) {
-		a, err := loadAppointment(ctx, tx, id)
-		if err != nil {
-			return a, err
-		}
-		if err := lockBoth(ctx, tx, a.DoctorID, a.PatientID); err != nil {
-			return a, err
-		}
-		return lockAppointment(ctx, tx, id)
-	}
-	a, err := s.transition(ctx, t, req, render, lock)
+	a, err := s.transition(ctx, t, req, render, s.takeInTurn)
 	return s.concluded(ctx, req, a, err)
 }
 
 func (s *Store) transition(ctx context.Context, t Transition, req Request, render Render[booking.Appointment],
-	lock func(context.Context, pgx.Tx, uuid.UUID) (booking.Appointment, error)) (answer Answer, err error) {
+	take func(context.Context, pgx.Tx, Transition) (taken, error)) (answer Answer, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		stored, found, err := req.enter(ctx, tx)
 		if err != nil || found {
 			answer = stored
 			return err
 		}
-		a, err := lock(ctx, tx, t.ID)
-		if errors.Is(err, pgx.ErrNoRows) || err == nil && !a.MayRead(t.By) {
+		it, err := take(ctx, tx, t)
+		if errors.Is(err, pgx.ErrNoRows) || err == nil && !it.MayRead(t.By) {
 			return booking.ErrNotFound
 		}
 		if err != nil {
 			return err
 		}
-		if t.IfVersion != 0 && t.IfVersion != a.Version {
+		if t.IfVersion != 0 && t.IfVersion != it.Version {
 			return booking.ErrStale
 		}
-		schedule, err := s.loadSchedule(ctx, tx, a.DoctorID)
-		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-			return err
-		}
-		change, err := t.Decide(a, schedule, s.clock())
+		change, err := t.Decide(it.Appointment, it.schedule, s.clock())
 		if err != nil {
 			return err
 		}
@@ -81,6 +67,52 @@ func (s *Store) transition(ctx context.Context, t Transition, req Request, rende
 	s.committed()
 	s.freed()
 	return answer, nil
+}
+
+// taken is an appointment that nobody else can change until the transaction ends.
+type taken struct {
+	booking.Appointment
+	schedule *booking.Schedule // of its doctor; nil: none
+}
+
+// take locks the appointment.
+func (s *Store) take(ctx context.Context, tx pgx.Tx, t Transition) (taken, error) {
+	return s.takeAfter(ctx, tx, t, &pgx.Batch{})
+}
+
+// takeInTurn locks doctor and patient before the appointment. All who wait do so for as long as the round trips of those
+// before them last, so there is but one between the lock and the change. Nobody waits, and makes others wait, for what isn't theirs.
+func (s *Store) takeInTurn(ctx context.Context, tx pgx.Tx, t Transition) (taken, error) {
+	a, err := loadAppointment(ctx, tx, t.ID)
+	if err != nil || !a.MayRead(t.By) {
+		return taken{Appointment: a}, err
+	}
+	locks := &pgx.Batch{}
+	queueLocks(locks, a.DoctorID, a.PatientID)
+	return s.takeAfter(ctx, tx, t, locks)
+}
+
+// takeAfter does in one round trip what comes before, locks the appointment and loads its doctor's schedule.
+func (s *Store) takeAfter(ctx context.Context, tx pgx.Tx, t Transition, b *pgx.Batch) (it taken, err error) {
+	b.Queue(lockAppointment, t.ID).Query(func(rows pgx.Rows) (err error) {
+		it.Appointment, err = pgx.CollectExactlyOneRow(rows, scanAppointment)
+		return err
+	})
+	var row scheduleRow
+	var found bool
+	b.Queue(`SELECT `+scheduleColumns+` FROM schedules s WHERE s.doctor_id = (SELECT doctor_id FROM appointments WHERE id = $2)`,
+		s.exceptionsSince(), t.ID).QueryRow(func(r pgx.Row) error {
+		err := r.Scan(row.targets()...)
+		if found = err == nil; errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	if err := send(ctx, tx, b); err != nil || !found {
+		return it, err
+	}
+	it.schedule, err = row.schedule(&s.zones)
+	return it, err
 }
 
 // save writes a change of an existing appointment.

@@ -47,7 +47,7 @@ func (s *Store) Join(ctx context.Context, w booking.Wait) (booking.Wait, error) 
 	}
 	var joined bool
 	b := &pgx.Batch{}
-	b.Queue(lockPerson, lockOf(w.PatientID))
+	queueLocks(b, w.PatientID)
 	b.Queue(insertWait, w.ID, w.PatientID, null(w.DoctorID), null(w.Specialty), w.From.Time(), w.To.Time(), now, booking.MaxWaiting).
 		Exec(func(tag pgconn.CommandTag) error { joined = tag.RowsAffected() == 1; return nil })
 	switch err := s.pool.SendBatch(ctx, b).Close(); {
