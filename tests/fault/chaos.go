@@ -38,6 +38,7 @@ type Round struct {
 	Plan       []Fault
 	Violations []Violation
 	InDoubt    []string // sent again because nobody could know
+	Excused    []string // no violations only because the machine stood still
 	Outcomes   map[Outcome]int
 	Requests   int
 	Mails      int
@@ -123,7 +124,7 @@ func one(ctx context.Context, cfg Config, seed uint64, shape Shape, dir string, 
 	}
 	evidence := Evidence{Snapshot: snapshot, Journal: world.journal.Entries(), Windows: r.windows}
 	round.Violations = append(broken, Check(evidence)...)
-	round.InDoubt = InDoubt(evidence)
+	round.InDoubt, round.Excused = InDoubt(evidence), Excused(evidence)
 	round.Outcomes, round.Requests, round.Mails = Tally(evidence.Journal), len(evidence.Journal), len(snapshot.Mails)
 	for _, list := range snapshot.Events {
 		round.Events += len(list)
@@ -181,6 +182,9 @@ func tell(out io.Writer, r Round, dir string) {
 		r.Outcomes[Acknowledged], r.Outcomes[Refused], r.Outcomes[Unknown], r.Events, r.Mails, r.Quiet.Round(100*time.Millisecond))
 	for _, d := range r.InDoubt {
 		fmt.Fprintln(out, "   sent again in doubt:", d)
+	}
+	for _, x := range r.Excused {
+		fmt.Fprintln(out, "   excused, the machine stood still:", x)
 	}
 	if len(r.Violations) == 0 {
 		fmt.Fprintln(out, "   no violation")

@@ -227,6 +227,9 @@ func TestCheck_KnowsWhenTheMachineStoodStill(t *testing.T) {
 		if len(kinds) != want {
 			t.Errorf("standing still %s after noon: %v", late, kinds)
 		}
+		if excused := Excused(e); (len(excused) > 0) != (want == 0) {
+			t.Errorf("standing still %s after noon excuses %q", late, excused)
+		}
 	}
 }
 

@@ -81,11 +81,12 @@ func run(ctx context.Context) error {
 		}
 	}
 	rounds, err := fault.Run(ctx, cfg)
-	violations, inDoubt, requests := 0, 0, 0
+	violations, inDoubt, excused, requests := 0, 0, 0, 0
 	for _, r := range rounds {
-		violations, inDoubt, requests = violations+len(r.Violations), inDoubt+len(r.InDoubt), requests+r.Requests
+		violations, inDoubt, excused, requests = violations+len(r.Violations), inDoubt+len(r.InDoubt), excused+len(r.Excused), requests+r.Requests
 	}
-	fmt.Printf("%d rounds, seeds from %d, %d requests: %d violations, %d e-mails sent again in doubt\n", len(rounds), s.Seed, requests, violations, inDoubt)
+	fmt.Printf("%d rounds, seeds from %d, %d requests: %d violations, %d e-mails sent again in doubt, %d excused because the machine stood still\n",
+		len(rounds), s.Seed, requests, violations, inDoubt, excused)
 	if err == nil && violations == 0 {
 		return os.RemoveAll(s.Dir)
 	}
