@@ -208,7 +208,7 @@ func (s *Store) try(ctx context.Context, c claim, schedule *booking.Schedule, re
 // tryUnchanging is try with the doctor's schedule read and kept as it is by one transaction: those who change it wait.
 // The patient is locked as well, as for any write that counts what is theirs.
 func (s *Store) tryUnchanging(ctx context.Context, c claim) (t try, err error) {
-	err = s.inTx(ctx, func(tx pgx.Tx) error {
+	err = s.inTxInTurn(ctx, func(tx pgx.Tx) error {
 		t = try{keyFree: true}
 		locks := &pgx.Batch{}
 		queueLocks(locks, c.doctor, c.patient)
@@ -255,11 +255,13 @@ func (s *Store) write(ctx context.Context, w write) (keyFree, written bool, err 
 	if w.booked != nil {
 		keyFree, written, err = s.together.write(ctx, w.booked)
 	} else {
-		err = pg.Retry(ctx, func(ctx context.Context) error {
-			b := &pgx.Batch{}
-			queueLocks(b, w.lock)
-			b.Queue(w.sql, w.args...).QueryRow(func(row pgx.Row) error { return row.Scan(&keyFree, &written) })
-			return s.pool.SendBatch(ctx, b).Close()
+		err = s.inTurn(ctx, func() error {
+			return pg.Retry(ctx, func(ctx context.Context) error {
+				b := &pgx.Batch{}
+				queueLocks(b, w.lock)
+				b.Queue(w.sql, w.args...).QueryRow(func(row pgx.Row) error { return row.Scan(&keyFree, &written) })
+				return s.pool.SendBatch(ctx, b).Close()
+			})
 		})
 	}
 	if pg.Code(err) == uniqueViolation {
@@ -338,10 +340,13 @@ func (s *Store) look(ctx context.Context, c claim, w write) (r reasons, err erro
 // nothing that is committed while it waits.
 const lockPerson = `SELECT pg_advisory_xact_lock($1)`
 
-// longerWait is for a turn: who queues for a person's lock waits for several transactions, where any other lock is waited
-// for until one has ended.
-const longerWait = `
-SELECT set_config('lock_timeout', (3000 * extract(epoch FROM current_setting('lock_timeout')::interval))::int::text, true)`
+// Who queues for a person's lock waits for several transactions, and so for longer than for any other lock, which is
+// waited for until one has ended.
+const (
+	waitLonger = `
+SELECT set_config('lock_timeout', (3000 * extract(epoch FROM current_setting('lock_timeout')::interval))::bigint::text, true)`
+	waitAsUsual = `SELECT set_config('lock_timeout', NULL, true)`
+)
 
 // lockOf is a person's advisory lock: held by whoever moves an appointment of theirs, changes their schedule, or adds to
 // what is limited for each.
@@ -350,13 +355,14 @@ func lockOf(person uuid.UUID) int64 {
 }
 
 // queueLocks takes people's locks in an order that cannot deadlock. In a batch with what is done under them it costs no
-// round trip.
+// round trip. It is for inTurn.
 func queueLocks(b *pgx.Batch, people ...uuid.UUID) {
 	slices.SortFunc(people, func(x, y uuid.UUID) int { return bytes.Compare(x[:], y[:]) })
-	b.Queue(longerWait)
+	b.Queue(waitLonger)
 	for _, person := range people {
 		b.Queue(lockPerson, lockOf(person))
 	}
+	b.Queue(waitAsUsual)
 }
 
 // conflict translates the violation of one of the two exclusion constraints.

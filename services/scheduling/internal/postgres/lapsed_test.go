@@ -295,48 +295,6 @@ func TestStore_MovesIntoTimeThatIsBeingGivenBack(t *testing.T) {
 	w.check(t)
 }
 
-// Who moves waits behind others of the same doctor, so for several transactions: longer than for any one.
-func TestStore_WaitsItsTurn(t *testing.T) {
-	t.Parallel()
-	cfg := pgtest.New(t, outbox.Migrations(), postgres.Migrations())
-	cfg.LockTimeout = time.Second
-	db, err := pg.Open(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(db.Close)
-	w, slot := narrowIn(t, db, 1, 3)
-	doctor := w.doctors[0]
-	by := booking.Actor{Role: booking.Doctor, ID: doctor}
-	a, b := w.booked(t, w.patients[0], doctor, slot), w.booked(t, w.patients[1], doctor, slot.AddDate(0, 0, 1))
-	inWay, err := w.db.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer inWay.Rollback(context.Background()) //nolint:errcheck // it is over by then
-	if _, err := inWay.Exec(t.Context(), `SELECT FROM doctor_changes WHERE doctor_id = $1 FOR UPDATE`, doctor); err != nil {
-		t.Fatal(err)
-	}
-	var group errgroup.Group
-	for n, id := range []uuid.UUID{a, b} {
-		group.Go(func() error {
-			_, err := change(context.Background(), w.replica(n), reschedule, id, by, slot.AddDate(0, 0, 2+n), "")
-			return err
-		})
-		w.waitForWaiting(t, n+1)
-	}
-	if _, err := inWay.Exec(t.Context(), `SELECT pg_sleep(1.5)`); err != nil {
-		t.Fatal(err)
-	}
-	if err := inWay.Rollback(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := group.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	w.check(t)
-}
-
 // waitForWaiting returns when so many connections wait for a lock.
 func (w *world) waitForWaiting(t *testing.T, want int) {
 	t.Helper()

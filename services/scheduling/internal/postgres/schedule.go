@@ -188,7 +188,7 @@ func weekly(a booking.Availability) []booking.WeeklyHours {
 // systems, searches and the waitlist.
 func (s *Store) changeSchedule(ctx context.Context, doctor uuid.UUID, ifVersion int64,
 	change func(tx pgx.Tx, now time.Time) (int64, error)) (schedule *booking.Schedule, err error) {
-	err = s.inTx(ctx, func(tx pgx.Tx) error {
+	err = s.inTxInTurn(ctx, func(tx pgx.Tx) error {
 		if err := mayPractise(ctx, tx, doctor); err != nil {
 			return err
 		}

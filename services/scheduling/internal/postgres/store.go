@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/healthmed/healthmed/pkg/events"
 	"github.com/healthmed/healthmed/pkg/outbox"
@@ -40,6 +41,7 @@ type Store struct {
 	directory *directory
 	zones     booking.Zones
 	together  *together
+	turns     *semaphore.Weighted // connections that may wait for people's locks
 }
 
 // Config of a store. What is nil does nothing; Now nil is the machine's clock.
@@ -67,6 +69,7 @@ func New(cfg Config) *Store {
 		s.freed = func() {}
 	}
 	s.together = newTogether(s.pool, s.committed)
+	s.turns = semaphore.NewWeighted(max(1, int64(s.pool.Config().MaxConns)/2))
 	return s
 }
 
@@ -84,6 +87,21 @@ func (s *Store) inTx(ctx context.Context, f func(tx pgx.Tx) error) error {
 	return pg.Retry(ctx, func(ctx context.Context) error {
 		return pgx.BeginFunc(ctx, s.pool, f)
 	})
+}
+
+// inTurn runs f, which waits for people's locks (queueLocks). Half of the connections may be in it at a time, so that
+// one doctor's queue leaves the others to everybody else; who comes then waits without one.
+func (s *Store) inTurn(ctx context.Context, f func() error) error {
+	if err := s.turns.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer s.turns.Release(1)
+	return f()
+}
+
+// inTxInTurn is inTx for a transaction that waits for people's locks.
+func (s *Store) inTxInTurn(ctx context.Context, f func(tx pgx.Tx) error) error {
+	return s.inTurn(ctx, func() error { return s.inTx(ctx, f) })
 }
 
 // queueEvent adds the insert of an event to the batch.

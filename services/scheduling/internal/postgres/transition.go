@@ -30,7 +30,11 @@ func (s *Store) Change(ctx context.Context, t Transition, req Request, render Re
 // Reschedule is Change for a move. Movers of the same doctor or patient go one after another, in an order that
 // cannot deadlock: contended updates under exclusion constraints stall each other otherwise. The constraints decide.
 func (s *Store) Reschedule(ctx context.Context, t Transition, req Request, render Render[booking.Appointment]) (Answer, error) {
-	a, err := s.transition(ctx, t, req, render, s.takeInTurn)
+	var a Answer
+	err := s.inTurn(ctx, func() (err error) {
+		a, err = s.transition(ctx, t, req, render, s.takeInTurn)
+		return err
+	})
 	return s.concluded(ctx, req, a, err)
 }
 
@@ -80,8 +84,8 @@ func (s *Store) take(ctx context.Context, tx pgx.Tx, t Transition) (taken, error
 	return s.takeAfter(ctx, tx, t, &pgx.Batch{})
 }
 
-// takeInTurn locks doctor and patient before the appointment. All who wait do so for as long as the round trips of those
-// before them last, so there is but one between the lock and the change. Nobody waits, and makes others wait, for what isn't theirs.
+// takeInTurn locks doctor and patient before the appointment, in the same round trip: those who wait do so for as long as
+// the round trips of all before them last. Nobody makes others wait for what isn't theirs.
 func (s *Store) takeInTurn(ctx context.Context, tx pgx.Tx, t Transition) (taken, error) {
 	a, err := loadAppointment(ctx, tx, t.ID)
 	if err != nil || !a.MayRead(t.By) {
@@ -92,7 +96,7 @@ func (s *Store) takeInTurn(ctx context.Context, tx pgx.Tx, t Transition) (taken,
 	return s.takeAfter(ctx, tx, t, locks)
 }
 
-// takeAfter does in one round trip what comes before, locks the appointment and loads its doctor's schedule.
+// takeAfter sends what is in the batch, locks the appointment and loads its doctor's schedule, in one round trip.
 func (s *Store) takeAfter(ctx context.Context, tx pgx.Tx, t Transition, b *pgx.Batch) (it taken, err error) {
 	b.Queue(lockAppointment, t.ID).Query(func(rows pgx.Rows) (err error) {
 		it.Appointment, err = pgx.CollectExactlyOneRow(rows, scanAppointment)

@@ -50,7 +50,8 @@ func (s *Store) Join(ctx context.Context, w booking.Wait) (booking.Wait, error) 
 	queueLocks(b, w.PatientID)
 	b.Queue(insertWait, w.ID, w.PatientID, null(w.DoctorID), null(w.Specialty), w.From.Time(), w.To.Time(), now, booking.MaxWaiting).
 		Exec(func(tag pgconn.CommandTag) error { joined = tag.RowsAffected() == 1; return nil })
-	switch err := s.pool.SendBatch(ctx, b).Close(); {
+	err = s.inTurn(ctx, func() error { return s.pool.SendBatch(ctx, b).Close() })
+	switch {
 	case err != nil:
 		return w, err
 	case !joined:
