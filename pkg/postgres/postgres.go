@@ -30,7 +30,8 @@ type Config struct {
 	CA string `env:"DATABASE_CA"`
 	// MaxConns bounds the pool.
 	MaxConns int32 `env:"DATABASE_MAX_CONNS" envDefault:"16"`
-	// StatementTimeout, LockTimeout and IdleInTransactionTimeout are set per connection.
+	// StatementTimeout, LockTimeout and IdleInTransactionTimeout are set per connection. What queues for a turn waits
+	// for it up to three times LockTimeout: keep StatementTimeout longer than that.
 	StatementTimeout         time.Duration `env:"DATABASE_STATEMENT_TIMEOUT" envDefault:"2s"`
 	LockTimeout              time.Duration `env:"DATABASE_LOCK_TIMEOUT" envDefault:"500ms"`
 	IdleInTransactionTimeout time.Duration `env:"DATABASE_IDLE_IN_TRANSACTION_TIMEOUT" envDefault:"5s"`

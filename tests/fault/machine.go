@@ -14,7 +14,7 @@ const machine = "machine"
 
 const (
 	pulse = 50 * time.Millisecond
-	// stall is how much later than it should a write may be on the disk: half of what the services wait for a lock
+	// stall is how much later than it should a write may be on the disk: half of what the services wait for a row
 	// (DATABASE_LOCK_TIMEOUT) before they answer 503, as they should.
 	stall = 250 * time.Millisecond
 )
