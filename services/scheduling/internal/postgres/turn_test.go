@@ -36,7 +36,7 @@ func inWay(t *testing.T, db *pgxpool.Pool, sql string, args ...any) (tx pgx.Tx, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close(context.Background()) }) //nolint:errcheck // it is over
+	t.Cleanup(func() { conn.Close(context.Background()) })
 	if tx, err = conn.Begin(t.Context()); err != nil {
 		t.Fatal(err)
 	}
