@@ -54,18 +54,6 @@ func Check(e Evidence) []Violation {
 	return found
 }
 
-// Excused lists what would be violations, had the machine not stood still: told, so that nothing hides behind it.
-func Excused(e Evidence) (list []string) {
-	counted := Check(e)
-	e.Windows = slices.DeleteFunc(slices.Clone(e.Windows), func(w Window) bool { return slices.Contains(w.Parts, machine) })
-	for _, v := range Check(e) {
-		if !slices.Contains(counted, v) {
-			list = append(list, v.Detail)
-		}
-	}
-	return list
-}
-
 // doubleBookings looks for occupying rows of one person that overlap.
 func doubleBookings(e Evidence) (found []string) {
 	sweep := func(whose string, person func(Appointment) string, end func(Appointment) time.Time) {

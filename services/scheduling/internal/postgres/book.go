@@ -210,9 +210,7 @@ func (s *Store) try(ctx context.Context, c claim, schedule *booking.Schedule, re
 func (s *Store) tryUnchanging(ctx context.Context, c claim) (t try, err error) {
 	err = s.inTxInTurn(ctx, func(tx pgx.Tx) error {
 		t = try{keyFree: true}
-		locks := &pgx.Batch{}
-		queueLocks(locks, c.doctor, c.patient)
-		if err := send(ctx, tx, locks); err != nil {
+		if err := lock(ctx, tx, c.doctor, c.patient); err != nil {
 			return err
 		}
 		schedule, err := s.loadSchedule(ctx, tx, c.doctor)
@@ -363,6 +361,13 @@ func queueLocks(b *pgx.Batch, people ...uuid.UUID) {
 		b.Queue(lockPerson, lockOf(person))
 	}
 	b.Queue(waitAsUsual)
+}
+
+// lock takes people's locks before what is done under them can be known.
+func lock(ctx context.Context, tx pgx.Tx, people ...uuid.UUID) error {
+	b := &pgx.Batch{}
+	queueLocks(b, people...)
+	return send(ctx, tx, b)
 }
 
 // conflict translates the violation of one of the two exclusion constraints.

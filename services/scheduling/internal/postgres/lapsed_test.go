@@ -10,9 +10,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/healthmed/healthmed/pkg/outbox"
-	"github.com/healthmed/healthmed/pkg/pgtest"
-	pg "github.com/healthmed/healthmed/pkg/postgres"
 	"github.com/healthmed/healthmed/services/scheduling/internal/booking"
 	"github.com/healthmed/healthmed/services/scheduling/internal/postgres"
 )
@@ -251,27 +248,13 @@ func TestStore_FreedTimeIsTheLinesBeforeItIsAnybodys(t *testing.T) {
 // A move into time that is being given back waits for that, which must not wait for the move in turn.
 func TestStore_MovesIntoTimeThatIsBeingGivenBack(t *testing.T) {
 	t.Parallel()
-	cfg := pgtest.New(t, outbox.Migrations(), postgres.Migrations())
-	cfg.LockTimeout = time.Minute // whoever waits has no other way out
-	db, err := pg.Open(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(db.Close)
-	w, slot := narrowIn(t, db, 1, 3)
+	w, slot := narrowIn(t, openTimed(t, time.Minute, 8), 1, 3) // whoever waits has no other way out
 	doctor := w.doctors[0]
 	by := booking.Actor{Role: booking.Doctor, ID: doctor}
 	a, b := w.booked(t, w.patients[0], doctor, slot), w.booked(t, w.patients[1], doctor, slot.AddDate(0, 0, 1))
 	w.joins(t, w.patients[2], doctor, slot)
-	inWay, err := w.db.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer inWay.Rollback(context.Background()) //nolint:errcheck // it is over by then
 	// What gives back is stopped in the middle, and the move comes behind it.
-	if _, err := inWay.Exec(t.Context(), `SELECT FROM doctor_changes WHERE doctor_id = $1 FOR UPDATE`, doctor); err != nil {
-		t.Fatal(err)
-	}
+	_, leave := inWay(t, w.db, `SELECT FROM doctor_changes WHERE doctor_id = $1 FOR UPDATE`, doctor)
 	var group errgroup.Group
 	for n, f := range []func() error{
 		func() error {
@@ -286,22 +269,9 @@ func TestStore_MovesIntoTimeThatIsBeingGivenBack(t *testing.T) {
 		group.Go(f)
 		w.waitForWaiting(t, n+1)
 	}
-	if err := inWay.Rollback(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	leave()
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)
 	}
 	w.check(t)
-}
-
-// waitForWaiting returns when so many connections wait for a lock.
-func (w *world) waitForWaiting(t *testing.T, want int) {
-	t.Helper()
-	for waiting := 0; waiting < want; {
-		if err := w.db.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity
-WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting); err != nil {
-			t.Fatal(err)
-		}
-	}
 }

@@ -193,9 +193,7 @@ func (s *Store) changeSchedule(ctx context.Context, doctor uuid.UUID, ifVersion 
 			return err
 		}
 		// One change of a schedule at a time, its first one included.
-		lock := &pgx.Batch{}
-		queueLocks(lock, doctor)
-		if err := send(ctx, tx, lock); err != nil {
+		if err := lock(ctx, tx, doctor); err != nil {
 			return err
 		}
 		if err := checkVersion(ctx, tx, doctor, ifVersion); err != nil {

@@ -81,7 +81,7 @@ type taken struct {
 
 // take locks the appointment.
 func (s *Store) take(ctx context.Context, tx pgx.Tx, t Transition) (taken, error) {
-	return s.takeAfter(ctx, tx, t, &pgx.Batch{})
+	return s.takeUnder(ctx, tx, &pgx.Batch{}, t.ID)
 }
 
 // takeInTurn locks doctor and patient before the appointment, in the same round trip: those who wait do so for as long as
@@ -93,19 +93,19 @@ func (s *Store) takeInTurn(ctx context.Context, tx pgx.Tx, t Transition) (taken,
 	}
 	locks := &pgx.Batch{}
 	queueLocks(locks, a.DoctorID, a.PatientID)
-	return s.takeAfter(ctx, tx, t, locks)
+	return s.takeUnder(ctx, tx, locks, t.ID)
 }
 
-// takeAfter sends what is in the batch, locks the appointment and loads its doctor's schedule, in one round trip.
-func (s *Store) takeAfter(ctx context.Context, tx pgx.Tx, t Transition, b *pgx.Batch) (it taken, err error) {
-	b.Queue(lockAppointment, t.ID).Query(func(rows pgx.Rows) (err error) {
+// takeUnder sends the locks that come first, locks the appointment and loads its doctor's schedule, in one round trip.
+func (s *Store) takeUnder(ctx context.Context, tx pgx.Tx, b *pgx.Batch, id uuid.UUID) (it taken, err error) {
+	b.Queue(lockAppointment, id).Query(func(rows pgx.Rows) (err error) {
 		it.Appointment, err = pgx.CollectExactlyOneRow(rows, scanAppointment)
 		return err
 	})
 	var row scheduleRow
 	var found bool
 	b.Queue(`SELECT `+scheduleColumns+` FROM schedules s WHERE s.doctor_id = (SELECT doctor_id FROM appointments WHERE id = $2)`,
-		s.exceptionsSince(), t.ID).QueryRow(func(r pgx.Row) error {
+		s.exceptionsSince(), id).QueryRow(func(r pgx.Row) error {
 		err := r.Scan(row.targets()...)
 		if found = err == nil; errors.Is(err, pgx.ErrNoRows) {
 			return nil

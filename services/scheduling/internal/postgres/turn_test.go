@@ -112,3 +112,14 @@ func TestStore_LeavesConnectionsToOthersThanThoseWhoQueue(t *testing.T) {
 	}
 	w.check(t)
 }
+
+// waitForWaiting returns when so many connections wait for a lock.
+func (w *world) waitForWaiting(t *testing.T, want int) {
+	t.Helper()
+	for waiting := 0; waiting < want; {
+		if err := w.db.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
