@@ -79,7 +79,9 @@ released: ## at a release: today's migrations and REST documents are what the ne
 		cp services/$$s/internal/postgres/migrations/*.sql tests/upgrade/released/$$s/; \
 		cp services/$$s/internal/api/openapi.yaml tests/rest/released/$$s.yaml; \
 	done
+	@mkdir -p tests/upgrade/released/keys
 	@cp pkg/outbox/migrations/*.sql tests/upgrade/released/outbox/
+	@cp pkg/auth/keystore/migrations/*.sql tests/upgrade/released/keys/
 	@sed -i.bak '/^[^#]/d' tests/upgrade/released/contracts.txt && rm tests/upgrade/released/contracts.txt.bak
 
 clean: ## remove built programs (data in .data stays)

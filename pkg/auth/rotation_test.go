@@ -104,8 +104,14 @@ func TestVerify_IssuerDown(t *testing.T) {
 		t.Errorf("keys once had are kept: %v", err)
 	}
 	issuer.Rotate()
-	if _, err := v.Verify(t.Context(), issuer.Token(auth.Principal{})); !errors.Is(err, auth.ErrUnauthenticated) {
-		t.Errorf("an unknown kid while the issuer is down: %v", err)
+	if _, err := v.Verify(t.Context(), issuer.Token(auth.Principal{})); !errors.Is(err, auth.ErrUnavailable) {
+		t.Errorf("a kid that may be new while the issuer is down: %v, want ErrUnavailable", err)
+	}
+	issuer.SetDown(false)
+	c.Advance(10 * time.Second)
+	unknown := issuer.SignWith(authtest.Key{ID: uuid.NewString(), Private: issuer.Key().Private, Method: issuer.Key().Method}, issuer.Claims(auth.Principal{}))
+	if _, err := v.Verify(t.Context(), unknown); !errors.Is(err, auth.ErrUnauthenticated) {
+		t.Errorf("a kid that the issuer doesn't know: %v", err)
 	}
 }
 

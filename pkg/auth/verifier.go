@@ -5,12 +5,15 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"slices"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
+
+	"github.com/healthmed/healthmed/pkg/auth/keystore"
 )
 
 const (
@@ -33,31 +36,47 @@ type Verifier struct {
 	good   *cache
 }
 
-// NewVerifier doesn't fetch: keys are had on first use. now may be nil.
-func NewVerifier(cfg Config, now func() time.Time) (*Verifier, error) {
+// Options of a verifier. Any may be nil.
+type Options struct {
+	Keys *keystore.Store  // without one, a verifier that starts while the issuer is away verifies nothing
+	Log  *slog.Logger     // tells of the issuer and of the store being away; silent by default
+	Now  func() time.Time // time.Now by default
+}
+
+// NewVerifier doesn't fetch: keys are had by Run or on first use.
+func NewVerifier(cfg Config, o Options) (*Verifier, error) {
 	if cfg.Issuer == "" || cfg.ClientID == "" {
 		return nil, errors.New("auth: AUTH_ISSUER and AUTH_CLIENT_ID are required")
 	}
 	if u, err := url.Parse(cfg.JWKSURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, errors.New("auth: AUTH_JWKS_URL must be an http or https URL")
 	}
-	if now == nil {
-		now = time.Now
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Verifier{
 		cfg:  cfg,
-		now:  now,
-		keys: newKeySet(cfg.JWKSURL, now),
+		now:  o.Now,
+		keys: newKeySet(cfg.JWKSURL, o),
 		good: newCache(),
 		parser: jwt.NewParser(
 			jwt.WithValidMethods([]string{algRS256, algEdDSA}),
 			jwt.WithIssuer(cfg.Issuer),
 			jwt.WithExpirationRequired(),
 			jwt.WithLeeway(leeway),
-			jwt.WithTimeFunc(now),
+			jwt.WithTimeFunc(o.Now),
 			jwt.WithStrictDecoding(),
 		),
 	}, nil
+}
+
+// Run has keys fetched though no token comes, and keeps them for the next start, until ctx ends. Its error is nil.
+func (v *Verifier) Run(ctx context.Context) error {
+	v.keys.run(ctx)
+	return nil
 }
 
 // claims of an access token.
@@ -68,7 +87,8 @@ type claims struct {
 	Groups   []string `json:"cognito:groups"`
 }
 
-// Verify checks a compact JWT. The error is ErrUnauthenticated, or ErrUnavailable when no key of the issuer was ever had.
+// Verify checks a compact JWT. The error is ErrUnauthenticated, or ErrUnavailable when the issuer can't be asked for a key that
+// isn't at hand.
 func (v *Verifier) Verify(ctx context.Context, token string) (Principal, error) {
 	if token == "" || len(token) > maxToken {
 		return Principal{}, fmt.Errorf("%w: no token, or over %d bytes", ErrUnauthenticated, maxToken)

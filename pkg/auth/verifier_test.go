@@ -224,11 +224,11 @@ func TestNewVerifier_RefusesIncompleteConfiguration(t *testing.T) {
 	} {
 		cfg := full
 		spoil(&cfg)
-		if _, err := auth.NewVerifier(cfg, nil); err == nil {
+		if _, err := auth.NewVerifier(cfg, auth.Options{}); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	if _, err := auth.NewVerifier(full, nil); err != nil {
+	if _, err := auth.NewVerifier(full, auth.Options{}); err != nil {
 		t.Errorf("full: %v", err)
 	}
 }

@@ -25,6 +25,7 @@ import (
 
 	"github.com/healthmed/healthmed/pkg/auth"
 	"github.com/healthmed/healthmed/pkg/auth/authtest"
+	"github.com/healthmed/healthmed/pkg/auth/keystore"
 	"github.com/healthmed/healthmed/pkg/bus"
 	"github.com/healthmed/healthmed/pkg/events"
 	"github.com/healthmed/healthmed/pkg/natstest"
@@ -55,7 +56,7 @@ func newHouse(t testing.TB) *house {
 	t.Helper()
 	h := &house{t: t, ses: sestest.New(t), issuer: authtest.New(t)}
 	h.cfg = notifier.Config{
-		Postgres: pgtest.New(t, outbox.Migrations(), postgres.Migrations()),
+		Postgres: pgtest.New(t, outbox.Migrations(), keystore.Migrations(), postgres.Migrations()),
 		Bus:      natstest.New(t),
 		Auth:     h.issuer.Config(),
 		MailFrom: "Health&Med <agenda@healthmed.example>", AppURL: "https://app.healthmed.example",

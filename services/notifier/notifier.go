@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/healthmed/healthmed/pkg/auth"
+	"github.com/healthmed/healthmed/pkg/auth/keystore"
 	"github.com/healthmed/healthmed/pkg/bus"
 	"github.com/healthmed/healthmed/pkg/outbox"
 	pkgpostgres "github.com/healthmed/healthmed/pkg/postgres"
@@ -30,7 +31,7 @@ import (
 
 // Migrate applies the service's migrations. Replicas may call it together.
 func Migrate(ctx context.Context, cfg Config) error {
-	return pkgpostgres.Migrate(ctx, cfg.Postgres, outbox.Migrations(), postgres.Migrations())
+	return pkgpostgres.Migrate(ctx, cfg.Postgres, outbox.Migrations(), keystore.Migrations(), postgres.Migrations())
 }
 
 // gatherNews is how long news of deliveries, which nobody waits for, may be gathered.
@@ -82,6 +83,7 @@ func Run(ctx context.Context, cfg Config) error {
 	background := []stages.Part{
 		s.worker.Run,
 		s.consumer.Run,
+		s.verifier.Run,
 		func(ctx context.Context) error { return conn.MaintainStreams(ctx, bus.Notifications, bus.DeadLetters) },
 	}
 	if s.feedback != nil {
@@ -98,6 +100,7 @@ func Run(ctx context.Context, cfg Config) error {
 // service is what runs.
 type service struct {
 	app      *web.App
+	verifier *auth.Verifier
 	relay    *outbox.Relay
 	worker   *worker.Worker
 	consumer *consumer.Consumer
@@ -132,7 +135,7 @@ func wire(ctx context.Context, cfg Config, tel *telemetry.Telemetry, pool *pgxpo
 	if err != nil {
 		return nil, err
 	}
-	verifier, err := auth.NewVerifier(cfg.Auth, now)
+	verifier, err := auth.NewVerifier(cfg.Auth, auth.Options{Keys: keystore.New(pool), Log: tel.Log, Now: now})
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +157,7 @@ func wire(ctx context.Context, cfg Config, tel *telemetry.Telemetry, pool *pgxpo
 	}
 	server := &api.Server{Store: store, Conn: conn, Now: now, Nudge: w.Nudge}
 	server.Register(app.Fiber)
-	return &service{app: app, relay: relay, worker: w, feedback: reader, consumer: consumer.New(consumer.Config{
+	return &service{app: app, verifier: verifier, relay: relay, worker: w, feedback: reader, consumer: consumer.New(consumer.Config{
 		Conn: conn, Store: store, Policy: cfg.policy(), Log: tel.Log, Now: now, AppURL: cfg.linkBase(), Nudge: w.Nudge,
 	})}, nil
 }

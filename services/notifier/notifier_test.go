@@ -95,3 +95,19 @@ func TestBooking_WaitsForAPersonNotYetKnown(t *testing.T) {
 	}
 	h.mailTo("maria@example.com", 1)
 }
+
+func TestReplicaStartsWhileTheIssuerIsAway(t *testing.T) {
+	h := newHouse(t)
+	deliveries := func() {
+		t.Helper()
+		if status, body := h.call("GET", "/v1/deliveries", h.admin(), ""); status != 200 {
+			t.Fatalf("deliveries: %d: %s", status, body)
+		}
+	}
+	h.start()
+	deliveries()
+	eventually(t, "the keys are kept", 10*time.Second, func() bool { return h.number(`SELECT count(*) FROM issuer_keys`) == 1 })
+	h.issuer.SetDown(true)
+	h.start()
+	deliveries()
+}

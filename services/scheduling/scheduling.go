@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/healthmed/healthmed/pkg/auth"
+	"github.com/healthmed/healthmed/pkg/auth/keystore"
 	"github.com/healthmed/healthmed/pkg/bus"
 	"github.com/healthmed/healthmed/pkg/clock"
 	"github.com/healthmed/healthmed/pkg/config"
@@ -58,7 +59,7 @@ func (c Config) Validate() error {
 
 // Migrate applies the service's migrations. Replicas may call it together.
 func Migrate(ctx context.Context, cfg Config) error {
-	return pg.Migrate(ctx, cfg.Postgres, outbox.Migrations(), postgres.Migrations())
+	return pg.Migrate(ctx, cfg.Postgres, outbox.Migrations(), keystore.Migrations(), postgres.Migrations())
 }
 
 // drainFor bounds what is done after ctx has ended.
@@ -106,7 +107,11 @@ func Run(ctx context.Context, cfg Config) error {
 	store := postgres.New(postgres.Config{Pool: pool, Now: cfg.Now, Committed: relay.Nudge, Freed: work.Nudge})
 	defer store.Wait()
 	work.Store = store
-	app, err := cfg.app(store)
+	verifier, err := auth.NewVerifier(cfg.Auth, auth.Options{Keys: keystore.New(pool), Log: cfg.Telemetry.Log, Now: cfg.Now})
+	if err != nil {
+		return err
+	}
+	app, err := cfg.app(verifier, store)
 	if err != nil {
 		return err
 	}
@@ -119,6 +124,7 @@ func Run(ctx context.Context, cfg Config) error {
 		func(ctx context.Context) error { return app.Run(ctx, public, ops) },
 		stages.Together(
 			work.Run,
+			verifier.Run,
 			func(ctx context.Context) error { return conn.MaintainStreams(ctx, bus.Scheduling) },
 			func(ctx context.Context) error { warm(ctx, store, cfg.Telemetry); return nil },
 			func(ctx context.Context) error {
@@ -130,11 +136,7 @@ func Run(ctx context.Context, cfg Config) error {
 }
 
 // app is the HTTP side.
-func (c Config) app(store *postgres.Store) (*web.App, error) {
-	verifier, err := auth.NewVerifier(c.Auth, c.Now)
-	if err != nil {
-		return nil, err
-	}
+func (c Config) app(verifier *auth.Verifier, store *postgres.Store) (*web.App, error) {
 	app, err := web.New(web.Config{
 		Service: "scheduling", Spec: api.Spec(), Telemetry: c.Telemetry, Verifier: verifier, Ready: store.Ready,
 		Mappings: api.Mappings(), Formats: api.Formats(), Rules: api.Rules(), TrustedProxies: c.TrustedProxies,

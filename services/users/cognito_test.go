@@ -87,7 +87,7 @@ func TestCognito_FromRegistrationToErasure(t *testing.T) {
 		t.Errorf("got %s", me.Body)
 	}
 	// Any other service verifies by the same rules, from the same addresses.
-	verifier, err := auth.NewVerifier(s.Config.Auth, nil)
+	verifier, err := auth.NewVerifier(s.Config.Auth, auth.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -91,3 +91,15 @@ func TestForgedTokens(t *testing.T) {
 		t.Errorf("64 unknown kids asked for the keys %d times, want at most %d", asked, most)
 	}
 }
+
+func TestReplicaStartsWhileTheIssuerIsAway(t *testing.T) {
+	t.Parallel()
+	issuer := authtest.New(t)
+	s := userstest.Start(t, generous, func(c *users.Config) { c.Auth = issuer.Config() })
+	made := s.Do("POST", "/v1/patients", "", patientBody(1, nil)).Want(201)
+	token := issuer.Token(auth.Principal{ID: uuid.MustParse(made.Text("id")), Role: auth.Patient})
+	s.Do("GET", "/v1/me", token, nil).Want(200)
+	userstest.Eventually(t, "the keys are kept", func() bool { return userstest.Count(t, s, `SELECT count(*) FROM issuer_keys`) == 1 })
+	issuer.SetDown(true)
+	userstest.Run(t, s.Config).Do("GET", "/v1/me", token, nil).Want(200)
+}

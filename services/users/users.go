@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/healthmed/healthmed/pkg/auth"
+	"github.com/healthmed/healthmed/pkg/auth/keystore"
 	"github.com/healthmed/healthmed/pkg/bus"
 	"github.com/healthmed/healthmed/pkg/events/eventsdoc"
 	"github.com/healthmed/healthmed/pkg/outbox"
@@ -70,6 +71,7 @@ func Run(ctx context.Context, cfg Config) error {
 		stages.Together(
 			func(ctx context.Context) error { return conn.MaintainStreams(ctx, bus.Users, bus.AccountMail) },
 			s.worker.Run,
+			s.verifier.Run,
 			func(ctx context.Context) error { return consumer.Run(ctx, conn, s.store) },
 		),
 		s.relay.Run,
@@ -78,10 +80,11 @@ func Run(ctx context.Context, cfg Config) error {
 
 // service is what runs.
 type service struct {
-	app    *web.App
-	relay  *outbox.Relay
-	worker *worker.Worker
-	store  *postgres.Store
+	app      *web.App
+	verifier *auth.Verifier
+	relay    *outbox.Relay
+	worker   *worker.Worker
+	store    *postgres.Store
 }
 
 func wire(ctx context.Context, cfg Config, tel *telemetry.Telemetry, pool *pgxpool.Pool, conn *bus.Conn) (*service, error) {
@@ -104,7 +107,7 @@ func wire(ctx context.Context, cfg Config, tel *telemetry.Telemetry, pool *pgxpo
 	if err != nil {
 		return nil, err
 	}
-	verifier, err := auth.NewVerifier(cfg.Auth, now)
+	verifier, err := auth.NewVerifier(cfg.Auth, auth.Options{Keys: keystore.New(pool), Log: tel.Log, Now: now})
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +128,7 @@ func wire(ctx context.Context, cfg Config, tel *telemetry.Telemetry, pool *pgxpo
 		Store: store, Identity: who.provider, Keys: who.keys, Limits: cfg.limits(), Log: tel.Log, Now: now, Erased: w.Erased,
 	}
 	server.Register(app.Fiber)
-	return &service{app: app, relay: relay, worker: w, store: store}, nil
+	return &service{app: app, verifier: verifier, relay: relay, worker: w, store: store}, nil
 }
 
 // limits are the budgets of attempts.

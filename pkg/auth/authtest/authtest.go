@@ -63,7 +63,7 @@ func (i *Issuer) Config() auth.Config {
 // Verifier that trusts the issuer, with its clock.
 func (i *Issuer) Verifier() *auth.Verifier {
 	i.t.Helper()
-	v, err := auth.NewVerifier(i.Config(), func() time.Time { return i.Now() })
+	v, err := auth.NewVerifier(i.Config(), auth.Options{Now: func() time.Time { return i.Now() }})
 	if err != nil {
 		i.t.Fatalf("authtest: %v", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/healthmed/healthmed/pkg/auth/keystore"
 	"github.com/healthmed/healthmed/pkg/outbox"
 	"github.com/healthmed/healthmed/pkg/postgres"
 	"github.com/healthmed/healthmed/services/users/internal/account"
@@ -27,7 +28,7 @@ func Migrations() []postgres.Migrations {
 	if err != nil {
 		panic(err) // the folder is embedded above
 	}
-	return []postgres.Migrations{outbox.Migrations(), {Table: "migrations_users", FS: own}}
+	return []postgres.Migrations{outbox.Migrations(), keystore.Migrations(), {Table: "migrations_users", FS: own}}
 }
 
 // Store is the service's database.
