@@ -52,8 +52,8 @@ type key struct {
 // errNoKey: the issuer publishes a key set, but no key that we use.
 var errNoKey = errors.New("auth: JWKS: no usable key")
 
-// keySet holds the issuer's keys. They are had on first use, or soon after the start; while the issuer is away, those last had are
-// used, by this replica or by another that kept them in the store.
+// keySet holds the issuer's keys. They are had on first use, or soon after the start; while the issuer is away, those
+// are used that were had last, by this replica or by another that kept them in the store.
 type keySet struct {
 	url    string
 	now    func() time.Time
@@ -176,9 +176,8 @@ func (s *keySet) refetch(wait time.Duration) <-chan singleflight.Result {
 		// A set without a usable key is an answer. What was kept may be what it has withdrawn.
 		if err != nil && !errors.Is(err, errNoKey) {
 			var lost error
-			if keys, asked, lost = s.load(); lost != nil {
-				err = errors.Join(err, lost)
-			}
+			keys, asked, lost = s.load()
+			err = errors.Join(err, lost)
 		}
 		switch taken := s.take(keys, asked, err); {
 		case taken && err != nil:
@@ -270,9 +269,6 @@ func (s *keySet) load() (keys map[string]*key, fetched time.Time, err error) {
 	}
 	if age > keptFor {
 		return nil, time.Time{}, fmt.Errorf("auth: the keys kept are %v old", age.Round(time.Minute))
-	}
-	if age < 0 {
-		age = keptFor // the database's clock was set back, so how old they are is not known
 	}
 	keys, err = parse(bytes.NewReader(jwks))
 	return keys, s.now().Add(-age), err

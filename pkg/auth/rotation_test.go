@@ -115,6 +115,20 @@ func TestVerify_IssuerDown(t *testing.T) {
 	}
 }
 
+func TestVerify_ClockSetBack(t *testing.T) {
+	issuer, c := newIssuer(t)
+	v := issuer.Verifier()
+	issuer.SetDown(true)
+	if _, err := v.Verify(t.Context(), issuer.Token(auth.Principal{})); !errors.Is(err, auth.ErrUnavailable) {
+		t.Fatalf("no key was ever had: %v, want ErrUnavailable", err)
+	}
+	issuer.SetDown(false)
+	c.Advance(-time.Hour)
+	if _, err := v.Verify(t.Context(), issuer.Token(auth.Principal{})); err != nil {
+		t.Errorf("the last attempt seems to lie ahead: %v", err)
+	}
+}
+
 func TestVerify_FloodOfUnknownKidsAsksOnce(t *testing.T) {
 	issuer, c := newIssuer(t)
 	v := issuer.Verifier()
