@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/healthmed/healthmed/pkg/config"
+	"github.com/healthmed/healthmed/pkg/events"
 	"github.com/healthmed/healthmed/pkg/sestest"
 	notifier "github.com/healthmed/healthmed/services/notifier"
 )
@@ -102,4 +103,32 @@ func TestKill_LosesNothingAndRepeatsOnlyWhatWasUnderWay(t *testing.T) {
 		t.Errorf("%d resends are counted; %d arrived twice and %d were under way", resent, twice, len(underWay))
 	}
 	t.Logf("%d messages, %d under way at the kill, %d of them arrived twice, none lost", 2*n, len(underWay), twice)
+}
+
+// What a replica was claiming when it was told to stop is sent before it ends: no lease is left to run out.
+func TestStop_WhileClaiming(t *testing.T) {
+	h := newHouse(t)
+	// A commit that takes its time, and that a cancellation comes too late for.
+	if _, err := h.pool.Exec(t.Context(), `
+		CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
+			'BEGIN PERFORM pg_sleep(0.4); RETURN NULL; EXCEPTION WHEN query_canceled THEN RETURN NULL; END';
+		CREATE CONSTRAINT TRIGGER slow_commit AFTER UPDATE ON deliveries DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+			WHEN (NEW.status = 'sending' AND OLD.status <> 'sending') EXECUTE FUNCTION dawdle()`); err != nil {
+		t.Fatal(err)
+	}
+	stop := h.start()
+	doctor, patient := h.person("doctor", "Doctor A", "doctor@example.com"), h.person("patient", "Patient A", "patient@example.com")
+	h.publish(&events.AppointmentBooked{Appointment: appointment(doctor, patient)}, 1)
+	committing := func() bool {
+		return h.number(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'`) > 0
+	}
+	eventually(t, "a claim is being committed", 10*time.Second, committing)
+	stop()
+	eventually(t, "it is committed", 10*time.Second, func() bool { return !committing() })
+	if n := h.number(`SELECT count(*) FROM deliveries WHERE status = 'sending'`); n != 0 {
+		t.Errorf("%d leases are left to run out", n)
+	}
+	if n := h.number(`SELECT count(*) FROM deliveries WHERE status = 'sent'`); n == 0 {
+		t.Error("what was claimed was not sent")
+	}
 }

@@ -140,7 +140,7 @@ func (w *Worker) Run(ctx context.Context) error {
 
 // dispatch claims what is due and hands it to senders, as far as slots, rate and circuit allow.
 func (w *Worker) dispatch(ctx context.Context) error {
-	// Calls under way outlive ctx, for a while.
+	// A claim and calls under way outlive ctx, for a while.
 	calls, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var senders sync.WaitGroup
@@ -188,7 +188,9 @@ func (w *Worker) round(ctx, calls context.Context, senders *sync.WaitGroup, queu
 	w.release(slots - tokens)
 	var claimed postgres.Claimed
 	if tokens > 0 {
-		claimed, err = w.cfg.Store.Claim(ctx, tokens, w.cfg.SendTimeout+w.cfg.LeaseMargin, w.cfg.Now())
+		// Not by ctx: to give up a commit under way is not to know whether it was made, and leases that nobody works on
+		// would have to run out.
+		claimed, err = w.cfg.Store.Claim(calls, tokens, w.cfg.SendTimeout+w.cfg.LeaseMargin, w.cfg.Now())
 	}
 	unused := tokens - len(claimed.Jobs)
 	w.release(unused)
