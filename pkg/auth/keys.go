@@ -27,7 +27,7 @@ const (
 
 	// refetchEvery is how often an unknown kid may make us ask the issuer, however many there are.
 	refetchEvery = 10 * time.Second
-	// retryEvery is the same as long as no key was ever had, when nobody can be let in.
+	// retryEvery is the same as long as no key is at hand, when nobody can be let in.
 	retryEvery = time.Second
 	// refreshAfter is the age at which keys are fetched again, so that a withdrawn key stops working.
 	refreshAfter = 5 * time.Minute

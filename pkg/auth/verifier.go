@@ -87,8 +87,8 @@ type claims struct {
 	Groups   []string `json:"cognito:groups"`
 }
 
-// Verify checks a compact JWT. The error is ErrUnauthenticated, or ErrUnavailable when the issuer can't be asked for a key that
-// isn't at hand.
+// Verify checks a compact JWT. The error is ErrUnauthenticated, or ErrUnavailable when the issuer can't be asked for a
+// key that isn't at hand.
 func (v *Verifier) Verify(ctx context.Context, token string) (Principal, error) {
 	if token == "" || len(token) > maxToken {
 		return Principal{}, fmt.Errorf("%w: no token, or over %d bytes", ErrUnauthenticated, maxToken)

@@ -2,7 +2,6 @@ package outbox
 
 import (
 	"embed"
-	"io/fs"
 
 	"github.com/healthmed/healthmed/pkg/postgres"
 )
@@ -12,9 +11,5 @@ var migrations embed.FS
 
 // Migrations returns the outbox tables; apply them in the service's database before its own.
 func Migrations() postgres.Migrations {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the folder is embedded above
-	}
-	return postgres.Migrations{Table: "migrations_outbox", FS: sub}
+	return postgres.Embedded("migrations_outbox", migrations)
 }

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,6 +17,15 @@ import (
 type Migrations struct {
 	Table string // goose version table, e.g. "migrations_users"
 	FS    fs.FS  // *.sql at its root
+}
+
+// Embedded are the migrations that a package embeds from its folder "migrations"; table is their version table.
+func Embedded(table string, files embed.FS) Migrations {
+	root, err := fs.Sub(files, "migrations")
+	if err != nil {
+		panic(err) // only of a name that is no path
+	}
+	return Migrations{Table: table, FS: root}
 }
 
 const (

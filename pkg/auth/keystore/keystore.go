@@ -7,7 +7,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,11 +20,7 @@ var migrations embed.FS
 
 // Migrations of the table; apply them in the service's database.
 func Migrations() postgres.Migrations {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the folder is embedded above
-	}
-	return postgres.Migrations{Table: "migrations_keys", FS: sub}
+	return postgres.Embedded("migrations_keys", migrations)
 }
 
 // Store of key sets, by the address that publishes them. Ages are by the database's clock, which all replicas share.

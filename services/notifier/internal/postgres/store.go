@@ -4,7 +4,6 @@ package postgres
 
 import (
 	"embed"
-	"io/fs"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -16,11 +15,7 @@ var migrations embed.FS
 
 // Migrations are the notifier's own tables; the outbox's are applied before them.
 func Migrations() postgres.Migrations {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the folder is embedded above
-	}
-	return postgres.Migrations{Table: "migrations_notifier", FS: sub}
+	return postgres.Embedded("migrations_notifier", migrations)
 }
 
 // Store keeps contacts, appointments and deliveries.

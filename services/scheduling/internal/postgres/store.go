@@ -5,7 +5,6 @@ package postgres
 import (
 	"context"
 	"embed"
-	"io/fs"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,11 +23,7 @@ var migrations embed.FS
 
 // Migrations are this service's tables; they come after those of the outbox.
 func Migrations() pg.Migrations {
-	root, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the embedded folder is there, or the program doesn't compile
-	}
-	return pg.Migrations{Table: "migrations_scheduling", FS: root}
+	return pg.Embedded("migrations_scheduling", migrations)
 }
 
 // Store is the database of scheduling. It is safe for concurrent use, by any number of replicas.

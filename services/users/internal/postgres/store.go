@@ -5,7 +5,6 @@ package postgres
 import (
 	"embed"
 	"errors"
-	"io/fs"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -24,11 +23,7 @@ var migrations embed.FS
 
 // Migrations of the service's database, in the order in which they are applied.
 func Migrations() []postgres.Migrations {
-	own, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the folder is embedded above
-	}
-	return []postgres.Migrations{outbox.Migrations(), keystore.Migrations(), {Table: "migrations_users", FS: own}}
+	return []postgres.Migrations{outbox.Migrations(), keystore.Migrations(), postgres.Embedded("migrations_users", migrations)}
 }
 
 // Store is the service's database.
